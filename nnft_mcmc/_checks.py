@@ -1,0 +1,59 @@
+"""Bad input, said in one sentence: what was given, what is required, what to do.
+
+Every constructor checks its arguments with these functions, so a wrong value is refused where it enters and not
+where it first hurts. The command line turns an `InputError` into one line on stderr and exit code 2.
+"""
+
+import difflib
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+
+class InputError(ValueError):
+    """The user asked for something that cannot be; the message is one clear sentence with the remedy."""
+
+
+def real(name: str, value: Any) -> float:
+    """`value` as a finite float."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise InputError(f"{name} is {value!r}; it must be a finite number.")
+    return float(value)
+
+
+def positive(name: str, value: Any) -> float:
+    """`value` as a finite float > 0."""
+    if real(name, value) <= 0.0:
+        raise InputError(f"{name} is {value!r}; it must be positive.")
+    return float(value)
+
+
+def non_negative(name: str, value: Any) -> float:
+    """`value` as a finite float >= 0."""
+    if real(name, value) < 0.0:
+        raise InputError(f"{name} is {value!r}; it must not be negative.")
+    return float(value)
+
+
+def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
+    """`value` as an int with minimum <= value <= maximum."""
+    upper = "" if maximum is None else f" and at most {maximum}"
+    in_range = isinstance(value, Integral) and not isinstance(value, bool)
+    if not in_range or value < minimum or (maximum is not None and value > maximum):
+        raise InputError(f"{name} is {value!r}; it must be a whole number of at least {minimum}{upper}.")
+    return int(value)
+
+
+def one_of(name: str, value: Any, choices: Iterable[str]) -> str:
+    """`value` if it is one of `choices`; the error names the nearest."""
+    choices = tuple(choices)
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.{nearest(value, choices)}")
+    return value
+
+
+def nearest(value: Any, choices: Iterable[str]) -> str:
+    """' Did you mean 'x'?' where a choice is close enough to be a misspelling, else ''."""
+    close = difflib.get_close_matches(str(value), list(choices), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""

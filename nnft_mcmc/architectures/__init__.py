@@ -1,0 +1,9 @@
+"""Architectures: one family per file, with prior, forward and exact results in one class."""
+
+from nnft_mcmc.architectures._base import Architecture, ExactCorrelators, SumOfNeurons
+from nnft_mcmc.architectures.gauss import GaussNet
+from nnft_mcmc.architectures.plane_wave import CosNet, PlaneWaveNet, ScalarNet
+
+REGISTRY: dict[str, type[Architecture]] = {"cos_net": CosNet, "gauss_net": GaussNet, "scalar_net": ScalarNet}
+
+__all__ = ["REGISTRY", "Architecture", "CosNet", "ExactCorrelators", "GaussNet", "PlaneWaveNet", "ScalarNet", "SumOfNeurons"]

@@ -1,0 +1,117 @@
+"""What an architecture is: a function of parameters theta, and a density P(theta) on them.
+
+`Architecture` is all that the rest of the package needs. `SumOfNeurons` is the case phi = sum_i a_i . f(theta_i, x) with
+neurons that are independent and identically distributed, which the refresh sampler and the exact cumulants build on.
+`ExactCorrelators` is the capability of knowing the correlators at this width in closed form.
+
+An architecture is a frozen equinox module. Its hyperparameters are static, so that it is hashable and compiled code is
+specialised to it; `theta` is a dict of arrays.
+
+The density is always that of the parameters themselves (momenta, phases, ...). How Hamiltonian samplers walk on a
+bounded or periodic parameter is decided by the support of its distribution; see `priors.py`.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jaxtyping import Array, ArrayLike, Float
+
+from nnft_mcmc import _checks
+
+Theta = Mapping[str, Array]
+
+
+class Architecture(eqx.Module):
+    """A network phi_theta : R^d -> R with a density on its parameters."""
+
+    dim: eqx.AbstractVar[int]
+
+    @abstractmethod
+    def prior(self) -> dict[str, dist.Distribution]:
+        """Distribution of every parameter array, by name; batch and event shape together are the array's shape."""
+
+    @abstractmethod
+    def forward(self, theta: Theta, x: Float[Array, " dim"]) -> Float[Array, ""]:
+        """phi_theta at one point."""
+
+    def __call__(self, theta: Theta, x: Float[ArrayLike, "*points dim"]) -> Float[Array, "*points"]:
+        """phi_theta at points x of shape (..., dim); shape (...)."""
+        x = jnp.asarray(x)
+        if x.ndim == 0 or x.shape[-1] != self.dim:
+            raise _checks.InputError(
+                f"x has shape {x.shape}; its last axis must have length dim = {self.dim}, the components of a point."
+            )
+        return jnp.vectorize(lambda point: self.forward(theta, point), signature="(d)->()")(x)
+
+    def sample_parameters(self, key: Array) -> dict[str, Array]:
+        """One draw theta ~ P(theta)."""
+        prior = self.prior()
+        keys = jax.random.split(key, len(prior))
+        return {name: prior[name].sample(k) for name, k in zip(prior, keys, strict=True)}
+
+    def log_prior(self, theta: Theta) -> Float[Array, ""]:
+        """ln P(theta)."""
+        return sum((d.log_prob(theta[name]).sum() for name, d in self.prior().items()), start=jnp.zeros(()))
+
+
+class ExactCorrelators(Architecture):
+    """Knows its correlators at this width. They are computed on the host in float64, whatever JAX's precision."""
+
+    @abstractmethod
+    def two_point(self, x: ArrayLike, y: ArrayLike) -> np.ndarray:
+        """G(x, y) = <phi(x) phi(y)>; x, y of shape (..., dim), broadcast against each other."""
+
+    @abstractmethod
+    def four_point_connected(self, x1: ArrayLike, x2: ArrayLike, x3: ArrayLike, x4: ArrayLike) -> np.ndarray:
+        """Gc4 = <phi phi phi phi> - (G12 G34 + G13 G24 + G14 G23); points of shape (..., dim), broadcast."""
+
+    @abstractmethod
+    def has_gaussian_tails(self) -> bool:
+        """Whether <exp(J phi(x))> is finite for every J, so that a source alone can be inserted."""
+
+
+class SumOfNeurons(Architecture):
+    """phi(x) = sum_i a_i . f(theta_i, x), lectures eq. (44): `width` i.i.d. neurons f with output weights a_i.
+
+    The output weights are the parameter `amplitudes`; f may have several components, and then so has a_i.
+    """
+
+    width: eqx.AbstractVar[int]
+
+    @abstractmethod
+    def neuron_prior(self) -> dict[str, dist.Distribution]:
+        """Distribution of the parameters of one neuron, `amplitudes` among them."""
+
+    @abstractmethod
+    def feature(self, theta_i: Theta, x: Float[Array, " dim"]) -> Array:
+        """f(theta_i, x): one neuron with unit output weight at one point."""
+
+    def neuron(self, theta_i: Theta, x: Float[Array, " dim"]) -> Float[Array, ""]:
+        """a_i . f(theta_i, x): what one neuron adds to the field at one point."""
+        return jnp.sum(theta_i["amplitudes"] * self.feature(theta_i, x))
+
+    def neurons(self, theta: Theta, x: Float[Array, "points dim"]) -> Float[Array, "neurons points"]:
+        """What each neuron adds to the field at each point."""
+        return jax.vmap(jax.vmap(self.neuron, in_axes=(None, 0)), in_axes=(0, None))(theta, x)
+
+    def forward(self, theta: Theta, x: Float[Array, " dim"]) -> Float[Array, ""]:
+        return jnp.sum(jax.vmap(self.neuron, in_axes=(0, None))(theta, x))
+
+    def prior(self) -> dict[str, dist.Distribution]:
+        return {name: d.expand((self.width,)) for name, d in self.neuron_prior().items()}
+
+
+def points(dim: int, *xs: ArrayLike) -> list[np.ndarray]:
+    """Points for the exact correlators: float64, last axis of length dim, broadcast against each other."""
+    arrays = [np.asarray(x, dtype=np.float64) for x in xs]
+    for x in arrays:
+        if x.ndim == 0 or x.shape[-1] != dim:
+            raise _checks.InputError(
+                f"a point has shape {x.shape}; its last axis must have length dim = {dim}, the components of the point."
+            )
+    return list(np.broadcast_arrays(*arrays))

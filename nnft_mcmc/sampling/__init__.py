@@ -1,0 +1,26 @@
+"""Markov chains on the deformed density. The settings classes are the registry that `sampler.name` picks from."""
+
+from nnft_mcmc.sampling._base import Position, Sampler
+from nnft_mcmc.sampling.composite import Composite, CompositeKernel
+from nnft_mcmc.sampling.loop import Chains, Chunk, chunk_lengths, raw_key
+from nnft_mcmc.sampling.model import HMC, NUTS, numpyro_model
+from nnft_mcmc.sampling.refresh import Refresh, RefreshKernel
+
+REGISTRY: dict[str, type[Sampler]] = {"composite": Composite, "refresh": Refresh, "hmc": HMC, "nuts": NUTS}
+
+__all__ = [
+    "HMC",
+    "NUTS",
+    "REGISTRY",
+    "Chains",
+    "Chunk",
+    "Composite",
+    "CompositeKernel",
+    "Position",
+    "Refresh",
+    "RefreshKernel",
+    "Sampler",
+    "chunk_lengths",
+    "numpyro_model",
+    "raw_key",
+]

@@ -1,0 +1,95 @@
+"""What a sampler is here: its settings, and a NumPyro kernel built from them for one ensemble.
+
+Every kernel is a NumPyro `MCMCKernel`, so it also runs under `numpyro.infer.MCMC`. Given one key per chain, `init` makes
+a batch of chains and `sample` advances the batch by one transition, as NumPyro's own kernels do.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+from jaxtyping import Array
+from numpyro.infer.mcmc import MCMCKernel
+
+from nnft_mcmc import _checks
+from nnft_mcmc.ensemble import Ensemble
+
+
+class Position(NamedTuple):
+    """Where a chain stands: the parameters, and the field they make on the lattice."""
+
+    theta: dict[str, Array]
+    field: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler(ABC):
+    """Settings shared by all samplers: every `thinning`-th transition after `num_warmup` is kept as a draw."""
+
+    num_chains: int = 4
+    num_warmup: int = 500
+    num_samples: int = 1000
+    thinning: int = 1
+
+    def __post_init__(self) -> None:
+        _checks.integer("sampler.num_chains", self.num_chains, minimum=1)
+        _checks.integer("sampler.num_warmup", self.num_warmup, minimum=0)
+        _checks.integer("sampler.num_samples", self.num_samples, minimum=1)
+        _checks.integer("sampler.thinning", self.thinning, minimum=1)
+        self.check_settings()
+
+    def check_settings(self) -> None:  # noqa: B027 - most samplers have nothing more to check
+        """Refuse settings of this sampler that cannot be."""
+
+    @abstractmethod
+    def kernel(self, ensemble: Ensemble) -> MCMCKernel:
+        """The NumPyro kernel whose stationary density is the ensemble's."""
+
+    @abstractmethod
+    def position(self, ensemble: Ensemble, kernel: MCMCKernel) -> Callable[[Any], Position]:
+        """Function from the state of one chain to its position."""
+
+    @abstractmethod
+    def statistics(self, state: Any) -> dict[str, Array]:
+        """What one transition says of itself, by ArviZ's names: acceptance_rate always, then diverging, n_steps, ..."""
+
+
+class BatchedKernel(MCMCKernel):
+    """A kernel written for one chain, `init_chain` and `step`, that also takes a batch of them."""
+
+    @property
+    def sample_field(self) -> str:
+        return "z"
+
+    @abstractmethod
+    def init_chain(self, rng_key: Array, num_warmup: int, init_params: dict[str, Array] | None) -> Any:
+        """State of one chain at its start."""
+
+    @abstractmethod
+    def step(self, state: Any) -> Any:
+        """State of one chain after one transition."""
+
+    def init(
+        self,
+        rng_key: Array,
+        num_warmup: int,
+        init_params: dict[str, Array] | None = None,
+        model_args: tuple = (),
+        model_kwargs: dict | None = None,
+    ) -> Any:
+        """Start at `init_params`, or at draws from the prior; one key, or a batch of them for a batch of chains."""
+        if not _is_batch(rng_key):
+            return self.init_chain(rng_key, num_warmup, init_params)
+        return jax.vmap(lambda key, params: self.init_chain(key, num_warmup, params))(rng_key, init_params)
+
+    def sample(self, state: Any, model_args: tuple = (), model_kwargs: dict | None = None) -> Any:
+        """One transition."""
+        return jax.vmap(self.step)(state) if _is_batch(state.rng_key) else self.step(state)
+
+
+def _is_batch(rng_key: Array) -> bool:
+    """Whether there is one key per chain, be they typed keys or pairs of integers."""
+    typed = jax.dtypes.issubdtype(rng_key.dtype, jax.dtypes.prng_key)
+    return rng_key.ndim > (0 if typed else 1)

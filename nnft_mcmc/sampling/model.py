@@ -1,0 +1,108 @@
+"""NumPyro's own HMC and NUTS on a model built from the ensemble.
+
+The model samples every parameter from its prior, keeps the field as a deterministic site and adds -S_int as a factor.
+NumPyro moves on the unconstrained images of the parameters; `architectures/priors.py` says which maps those are and why
+they have no wall, seam or singular point.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpyro
+from jaxtyping import Array
+from numpyro.infer import HMC as NumpyroHMC
+from numpyro.infer import NUTS as NumpyroNUTS
+from numpyro.infer import init_to_sample
+from numpyro.infer.hmc import HMCState
+from numpyro.infer.mcmc import MCMCKernel
+
+from nnft_mcmc import _checks
+from nnft_mcmc.ensemble import Ensemble
+from nnft_mcmc.sampling._base import Position, Sampler
+
+
+def numpyro_model(ensemble: Ensemble) -> Callable[[], None]:
+    """The deformed density as a NumPyro model with sites for the parameters and the deterministic site `field`."""
+
+    def model() -> None:
+        theta = {name: numpyro.sample(name, d.to_event()) for name, d in ensemble.architecture.prior().items()}
+        field = numpyro.deterministic("field", ensemble.field(theta))
+        numpyro.factor("insertion", -ensemble.action(field))
+
+    return model
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Hamiltonian(Sampler):
+    """Settings that HMC and NUTS share. Chains start at draws from the prior; step size and diagonal mass are adapted."""
+
+    target_accept: float = 0.8
+
+    def check_settings(self) -> None:
+        if not 0.0 < _checks.real("sampler.target_accept", self.target_accept) < 1.0:
+            raise _checks.InputError(f"sampler.target_accept is {self.target_accept!r}; it must lie between 0 and 1.")
+        self.check_trajectory()
+
+    @abstractmethod
+    def check_trajectory(self) -> None:
+        """Refuse trajectories that cannot be."""
+
+    def position(self, ensemble: Ensemble, kernel: MCMCKernel) -> Callable[[HMCState], Position]:
+        constrain = kernel.postprocess_fn((), {})
+
+        def position(state: HMCState) -> Position:
+            sites = constrain(state.z)
+            return Position({name: sites[name] for name in ensemble.architecture.prior()}, sites["field"])
+
+        return position
+
+    def statistics(self, state: Any) -> dict[str, Array]:
+        return {
+            "acceptance_rate": state.accept_prob,
+            "diverging": state.diverging,
+            "n_steps": state.num_steps,
+            "energy": state.energy,
+            "lp": -state.potential_energy,
+            "step_size": state.adapt_state.step_size,
+            "num_not_finite": jnp.isnan(state.potential_energy).astype(int),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class HMC(_Hamiltonian):
+    """NumPyro's HMC with trajectories of `num_steps` leapfrog steps."""
+
+    num_steps: int = 10
+
+    def check_trajectory(self) -> None:
+        _checks.integer("sampler.num_steps", self.num_steps, minimum=1)
+
+    def kernel(self, ensemble: Ensemble) -> MCMCKernel:
+        return NumpyroHMC(
+            numpyro_model(ensemble),
+            num_steps=self.num_steps,
+            trajectory_length=None,  # otherwise NumPyro silently takes steps of 2 pi/num_steps
+            target_accept_prob=self.target_accept,
+            init_strategy=init_to_sample,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NUTS(_Hamiltonian):
+    """NumPyro's no-U-turn sampler, with at most 2^max_tree_depth - 1 leapfrog steps in a transition."""
+
+    max_tree_depth: int = 10
+
+    def check_trajectory(self) -> None:
+        _checks.integer("sampler.max_tree_depth", self.max_tree_depth, minimum=1, maximum=20)
+
+    def kernel(self, ensemble: Ensemble) -> MCMCKernel:
+        return NumpyroNUTS(
+            numpyro_model(ensemble),
+            max_tree_depth=self.max_tree_depth,
+            target_accept_prob=self.target_accept,
+            init_strategy=init_to_sample,
+        )
