@@ -64,29 +64,29 @@ class RefreshKernel(BatchedKernel):
         rng_key, key_propose, key_accept = jax.random.split(state.rng_key, 3)
         theta = {name: value for name, value in state.z.items() if name != "field"}
         proposed = self.architecture.sample_parameters(key_propose)
-        proposed_per_neuron = self.per_neuron(proposed)
+        # The barrier keeps XLA from recomputing the cosines wherever they are used.
+        proposed, proposed_per_neuron = jax.lax.optimization_barrier((proposed, self.per_neuron(proposed)))
         shape, action = self.ensemble.lattice.shape, self.ensemble.action
         log_uniform = -jax.random.exponential(key_accept, (self.architecture.width,), dtype=state.per_neuron.dtype)
 
-        def refresh(carry: tuple[Array, Array], neuron: tuple[Array, Array]) -> tuple:
+        def refresh(carry: tuple[Array, Array], neuron: tuple[Array, Array, Array]) -> tuple:
             field, current_action = carry
-            change, threshold = neuron
-            proposed_field = field + change
+            old, new, threshold = neuron
+            proposed_field = field + (new - old)
             proposed_action = action(proposed_field.reshape(shape))
             log_ratio = current_action - proposed_action
             accept = threshold < log_ratio  # false for NaN
             carry = jnp.where(accept, proposed_field, field), jnp.where(accept, proposed_action, current_action)
-            return carry, (accept, jnp.isnan(log_ratio))
+            return carry, (accept, jnp.where(accept, new, old), jnp.isnan(log_ratio))
 
         start = state.z["field"].reshape(-1), action(state.z["field"])
-        changes = proposed_per_neuron - state.per_neuron
-        _, (accept, not_finite) = jax.lax.scan(refresh, start, (changes, log_uniform))
+        neurons = state.per_neuron, proposed_per_neuron, log_uniform
+        _, (accept, per_neuron, not_finite) = jax.lax.scan(refresh, start, neurons)
 
         def choose(new: Array, old: Array) -> Array:
             return jnp.where(accept.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
         theta = jax.tree.map(choose, proposed, theta)
-        per_neuron = choose(proposed_per_neuron, state.per_neuron)
         return self.arrive(theta, per_neuron, accept.mean(dtype=per_neuron.dtype), not_finite.sum(), rng_key)
 
 

@@ -1,0 +1,93 @@
+"""Observables of a run as series: one number (or array) per draw whose mean is the estimate.
+
+A derived quantity f(<O_1>, <O_2>, ...) becomes a series by exact linear propagation about the means,
+
+    f_i = f(<O>) + sum_k (df/dO_k) (O_k,i - <O_k>),
+
+whose mean is f(<O>) and whose autocorrelated error is that of f. So errors, R-hat and covariances of all observables
+come from the same functions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnft_mcmc.estimators.per_draw import separations
+from nnft_mcmc.lattice import Lattice
+from nnft_mcmc.statistics import gamma_method
+
+Series = NDArray[np.float64]
+
+# An effective mass is a ratio of correlators; below this signal-to-noise ratio it is NaN rather than noise.
+MINIMUM_SIGNAL = 4.0
+
+
+@dataclass(frozen=True)
+class Observable:
+    """`series` (chain, draw) or (chain, draw, k), with the coordinate of k, a length, in the latter case."""
+
+    series: Series
+    coords: NDArray[np.float64] | None = None
+    note: str = ""
+
+
+def observables(kept: Mapping[str, Series], lattice: Lattice) -> dict[str, Observable]:
+    """Every observable of a run, from the per-draw arrays (chain, draw, ...) that `per_draw` made."""
+    t = separations(lattice)
+    magnetization = kept["magnetization"]
+    scalars = {
+        "phi2": kept["phi2"],
+        "phi4": kept["phi4"],
+        "phi2_mid": kept["phi2_mid"],
+        "phi4_mid": kept["phi4_mid"],
+        "abs_magnetization": np.abs(magnetization),
+        "susceptibility": lattice.num_sites * lattice.cell_volume * magnetization**2,
+        "binder": binder(magnetization),
+        **{name: kept[name] for name in ("action", "virial") if name in kept},
+    }
+    found = {name: Observable(series) for name, series in scalars.items()}
+    found["two_point"] = Observable(kept["two_point"], t)
+    found["correlator"] = Observable(kept["correlator"], t)
+    if len(t) > 1:
+        mass = effective_mass(kept["correlator"], lattice.spacing)
+        found["effective_mass"] = Observable(mass, (t[:-1] + t[1:]) / 2)
+        found["mass"] = plateau(mass, (t[:-1] + t[1:]) / 2)
+    return found
+
+
+def linearised(value: Series, gradient: Series, series: Series) -> Series:
+    """value (M,) and gradient (M, K) of M functions of the means of series (chain, draw, K); (chain, draw, M)."""
+    return value + (series - series.mean(axis=(0, 1))) @ gradient.T
+
+
+def binder(magnetization: Series) -> Series:
+    """U4 = 1 - <M^4>/(3 <M^2>^2)."""
+    powers = np.stack([magnetization**2, magnetization**4], axis=-1)
+    m2, m4 = powers.mean(axis=(0, 1))
+    value = 1 - m4 / (3 * m2**2)
+    gradient = np.array([2 * m4 / (3 * m2**3), -1 / (3 * m2**2)])
+    return linearised(np.array([value]), gradient[None], powers)[..., 0]
+
+
+def effective_mass(correlator: Series, spacing: float) -> Series:
+    """m(t + a/2) = ln[C(t)/C(t + a)]/a, in units of 1/length; NaN where C is lost in its noise."""
+    mean = correlator.mean(axis=(0, 1))
+    error = gamma_method(correlator).error
+    lost = ~(mean > MINIMUM_SIGNAL * error)
+    c = np.where(lost, np.nan, mean)
+    k = np.arange(len(c) - 1)
+    gradient = np.zeros((len(k), len(c)))
+    gradient[k, k], gradient[k, k + 1] = 1 / (spacing * c[:-1]), -1 / (spacing * c[1:])
+    return linearised(np.log(c[:-1] / c[1:]) / spacing, gradient, correlator)
+
+
+def plateau(mass: Series, t: NDArray[np.float64]) -> Observable:
+    """Mean of the effective masses in the middle third of the separations: past the excited states, off the edges."""
+    window = (t >= t[-1] / 3) & (t <= 2 * t[-1] / 3)
+    window = window if window.any() else np.ones_like(window)
+    chosen = t[window]
+    return Observable(
+        mass[..., window].mean(axis=-1), note=f"effective mass averaged over {chosen[0]:g} <= t <= {chosen[-1]:g}"
+    )

@@ -1,0 +1,80 @@
+"""What is measured on every draw, in the sampling loop: small arrays from which all expectation values are made.
+
+Averages over a box mix its middle, where the field is near the vacuum, with its edges, where it is nearly free. So
+`phi2` and `phi4` are volume averages, while `phi2_mid` and `phi4_mid` belong to the central site, and two-point
+functions start from the central time: of the pairs (c, c + t) and (c, c - t) those that exist are averaged.
+
+    time_slice(t)  = mean of phi over space at time t
+    two_point(t)   = phi(c) phi(c +- t) along the time axis through the central site
+    correlator(t)  = time_slice(c) time_slice(c +- t), the zero-momentum correlator C(t)
+    virial         = [ sum_i a_i^2/Var(a_i) + sum_x phi(x) dS_int/dphi(x) ] / (number of output weights)
+
+<virial> = 1 exactly, at every width, for normal output weights (PHYSICS.md 7): the Schwinger-Dyson equation of a
+rescaling of the output weights.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jaxtyping import Array, Float
+
+from nnft_mcmc.architectures import SumOfNeurons
+from nnft_mcmc.ensemble import Ensemble
+from nnft_mcmc.lattice import Lattice
+
+
+def per_draw(ensemble: Ensemble) -> Callable[[Mapping[str, Array], Float[Array, "*sites"]], dict[str, Array]]:
+    """The function (theta, field) -> observables of one draw."""
+    lattice = ensemble.lattice
+    centre, pairs = lattice.centre, jnp.asarray(pair_weights(lattice))
+    space = tuple(range(1, lattice.dim))
+
+    def observe(theta: Mapping[str, Array], field: Float[Array, "*sites"]) -> dict[str, Array]:
+        time_slice = field.mean(axis=space)
+        middle, line = field[centre], field[(slice(None), *centre[1:])]
+        observables = {
+            "phi2": jnp.mean(field**2),
+            "phi4": jnp.mean(field**4),
+            "phi2_mid": middle**2,
+            "phi4_mid": middle**4,
+            "magnetization": jnp.mean(field),
+            "two_point": pairs @ (middle * line),
+            "correlator": pairs @ (time_slice[centre[0]] * time_slice),
+        }
+        if not ensemble.local_action.is_free:
+            observables["action"] = ensemble.action(field)
+        if has_virial(ensemble):
+            observables["virial"] = virial(ensemble, theta, field)
+        return observables
+
+    return observe
+
+
+def pair_weights(lattice: Lattice) -> np.ndarray:
+    """w[k, j] with two_point(k spacing) = sum_j w[k, j] phi(c) phi(j), c the central time; shape (separations, times)."""
+    n, c = lattice.shape[0], lattice.centre[0]
+    weights = np.zeros((max(c, n - 1 - c) + 1, n))
+    for j in range(n):
+        weights[abs(j - c), j] = 1.0
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def separations(lattice: Lattice) -> np.ndarray:
+    """The t of two_point(t) and correlator(t), in units of length."""
+    return np.arange(len(pair_weights(lattice))) * lattice.spacing
+
+
+def has_virial(ensemble: Ensemble) -> bool:
+    """Whether the virial identity holds: the field is linear in output weights that are normal."""
+    architecture = ensemble.architecture
+    return isinstance(architecture, SumOfNeurons) and isinstance(architecture.neuron_prior()["amplitudes"], dist.Normal)
+
+
+def virial(ensemble: Ensemble, theta: Mapping[str, Array], field: Float[Array, "*sites"]) -> Float[Array, ""]:
+    """The left-hand side of <virial> = 1 on one draw."""
+    amplitudes = theta["amplitudes"]
+    variance = ensemble.architecture.prior()["amplitudes"].variance
+    from_prior = jnp.sum(amplitudes**2 / variance)
+    return (from_prior + jnp.sum(field * ensemble.local_action.force(field))) / amplitudes.size

@@ -1,0 +1,180 @@
+"""Configurations: TOML (or YAML) tables to objects, checked before anything is compiled or written.
+
+Sections [architecture], [lattice], [insertion] (or several [[insertion]]), [sampler], [run]. `name` picks a class from a
+closed registry; the other keys are its constructor's arguments. Nothing is guessed: an unknown key is an error that
+names the nearest valid one, and the resolved configuration, defaults written out, goes into the run.
+"""
+
+import copy
+import functools
+import inspect
+import operator
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nnft_mcmc import _checks, architectures, insertions, sampling
+from nnft_mcmc.ensemble import Ensemble
+from nnft_mcmc.lattice import Lattice
+from nnft_mcmc.sampling import Sampler
+
+STORABLE = ("field", "parameters")
+SECTIONS = ("architecture", "lattice", "insertion", "sampler", "run")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """[run]: the seed, and what is kept of every draw besides the observables, which always are."""
+
+    seed: int = 0
+    store: tuple[str, ...] = ("field",)
+
+    def __post_init__(self) -> None:
+        _checks.integer("run.seed", self.seed, minimum=0, maximum=2**63 - 1)
+        if not isinstance(self.store, (list, tuple)):
+            raise _checks.InputError(f"run.store is {self.store!r}; it must be a list of {', '.join(STORABLE)}.")
+        object.__setattr__(self, "store", tuple(_checks.one_of("run.store", item, STORABLE) for item in self.store))
+
+
+@dataclass(frozen=True)
+class Config:
+    """A configuration with everything built from it; `tables` is the resolved text, defaults included."""
+
+    ensemble: Ensemble
+    sampler: Sampler
+    run: RunSettings
+    tables: dict[str, Any]
+
+
+def load(path: Path, settings: Iterable[str] = ()) -> Config:
+    """The configuration in a file, with `section.key=value` settings put over it."""
+    return resolve(override(read_tables(path), settings))
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file, or of a YAML file (.yaml, .yml)."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        tables = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else tomllib.loads(text)
+    except OSError as error:
+        raise _checks.InputError(f"cannot read the configuration {path}: {error.strerror}; give a readable file.") from None
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise _checks.InputError(f"{path} is not a valid configuration file: {reason}; correct it there.") from None
+    if not isinstance(tables, dict):
+        raise _checks.InputError(f"{path} holds no tables; it needs the sections {', '.join(SECTIONS)}.")
+    return tables
+
+
+def override(tables: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """`tables` with every `section.key=value` put in; of several insertions, `insertion.0.key` is the first."""
+    result = copy.deepcopy(dict(tables))
+    for setting in settings:
+        path, separator, text = setting.partition("=")
+        keys = path.strip().split(".")
+        if not separator or len(keys) < 2:
+            raise _checks.InputError(f"--set {setting!r} is not of the form section.key=value, such as lattice.spacing=0.1.")
+        _checks.one_of("the section of --set", keys[0], SECTIONS)
+        steps = [int(key) if key.isdigit() else key for key in keys]
+        parent = result.setdefault(keys[0], {}) if len(keys) == 2 else None
+        try:
+            parent = functools.reduce(operator.getitem, steps[:-1], result) if parent is None else parent
+            parent[steps[-1]] = _value(text.strip())
+        except (KeyError, IndexError, TypeError):
+            raise _checks.InputError(
+                f"--set {setting!r} names no entry of the configuration; with several insertions write"
+                " insertion.0.key=value for the first."
+            ) from None
+    return result
+
+
+def _value(text: str) -> Any:
+    """`text` as TOML would read it, else as a plain string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def resolve(tables: Mapping[str, Any]) -> Config:
+    """Build everything that `tables` describe, refusing what cannot be."""
+    _known("configuration", tables, SECTIONS)
+    architecture, of_architecture = _choose("architecture", _section(tables, "architecture"), architectures.REGISTRY)
+    lattice, of_lattice = _build("lattice", Lattice, _section(tables, "lattice"))
+    given = tables.get("insertion", [])
+    pairs = [
+        _choose("insertion", table, insertions.REGISTRY) for table in (given if isinstance(given, list) else [given])
+    ]
+    insertion = functools.reduce(operator.add, [term for term, _ in pairs]) if pairs else None
+    sampler, of_sampler = _choose("sampler", tables.get("sampler", {"name": "composite"}), sampling.REGISTRY)
+    run, of_run = _build("run", RunSettings, tables.get("run", {}))
+    resolved = {"architecture": of_architecture, "lattice": of_lattice, "sampler": of_sampler, "run": of_run}
+    if pairs:
+        resolved["insertion"] = [table for _, table in pairs]
+    ensemble = Ensemble(architecture, lattice, insertion)
+    sampler.kernel(ensemble)  # refuses an ensemble that this sampler cannot do
+    return Config(ensemble, sampler, run, resolved)
+
+
+def _section(tables: Mapping[str, Any], name: str) -> Any:
+    if name not in tables:
+        raise _checks.InputError(f"the configuration has no section [{name}]; add one.")
+    return tables[name]
+
+
+def _choose(section: str, table: Any, registry: Mapping[str, type]) -> tuple[Any, dict[str, Any]]:
+    """The object of registered class table['name'], with its resolved table."""
+    if not isinstance(table, Mapping) or "name" not in table:
+        raise _checks.InputError(f"[{section}] has no name; it must be one of {', '.join(registry)}.")
+    name = _checks.one_of(f"{section}.name", table["name"], registry)
+    built, resolved = _build(section, registry[name], {key: value for key, value in table.items() if key != "name"})
+    return built, {"name": name, **resolved}
+
+
+def _build(section: str, cls: type, arguments: Any) -> tuple[Any, dict[str, Any]]:
+    """cls(**arguments), with the arguments as they are once defaults are filled in."""
+    if not isinstance(arguments, Mapping):
+        raise _checks.InputError(f"[{section}] is {arguments!r}; it must be a table of keys and values.")
+    parameters = inspect.signature(cls).parameters
+    _known(section, arguments, parameters)
+    missing = [name for name, p in parameters.items() if p.default is p.empty and name not in arguments]
+    if missing:
+        raise _checks.InputError(f"[{section}] lacks {', '.join(missing)}, which {_article(cls)} needs; add it.")
+    complete = {name: arguments.get(name, p.default) for name, p in parameters.items()}
+    return cls(**complete), {name: _plain(value) for name, value in complete.items()}
+
+
+def _known(section: str, table: Mapping[str, Any], names: Iterable[str]) -> None:
+    names = tuple(names)
+    for key in table:
+        if key not in names:
+            raise _checks.InputError(
+                f"[{section}] has the unknown key {key!r}; its keys are {', '.join(names)}.{_checks.nearest(key, names)}"
+            )
+
+
+def _article(cls: type) -> str:
+    return f"{'an' if cls.__name__[0] in 'AEIOU' else 'a'} {cls.__name__}"
+
+
+def _plain(value: Any) -> Any:
+    """What a TOML file can hold."""
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def changed_keys(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Dotted names of the entries in which two resolved tables differ."""
+    left, right = (dict(_flatten("", tables)) for tables in (first, second))
+    return sorted(key for key in left.keys() | right.keys() if left.get(key) != right.get(key))
+
+
+def _flatten(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flatten(f"{prefix}.{key}" if prefix else key, item)
+    else:
+        yield prefix, value
