@@ -59,6 +59,10 @@ class Ensemble(eqx.Module):
                 " for its heavy-tailed field; add an even power with a positive coupling."
             )
 
+    def undeformed(self) -> "Ensemble":
+        """The same fields without the insertion."""
+        return Ensemble(self.architecture, self.lattice)
+
     def field(self, theta: Theta) -> Float[Array, "*sites"]:
         """phi_theta on the sites, shape lattice.shape."""
         architecture, sites = self.architecture, self.lattice.sites.reshape(-1, self.lattice.dim)

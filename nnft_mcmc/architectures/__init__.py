@@ -6,4 +6,13 @@ from nnft_mcmc.architectures.plane_wave import CosNet, PlaneWaveNet, ScalarNet
 
 REGISTRY: dict[str, type[Architecture]] = {"cos_net": CosNet, "gauss_net": GaussNet, "scalar_net": ScalarNet}
 
-__all__ = ["REGISTRY", "Architecture", "CosNet", "ExactCorrelators", "GaussNet", "PlaneWaveNet", "ScalarNet", "SumOfNeurons"]
+__all__ = [
+    "REGISTRY",
+    "Architecture",
+    "CosNet",
+    "ExactCorrelators",
+    "GaussNet",
+    "PlaneWaveNet",
+    "ScalarNet",
+    "SumOfNeurons",
+]

@@ -61,7 +61,9 @@ def read_tables(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         tables = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else tomllib.loads(text)
     except OSError as error:
-        raise _checks.InputError(f"cannot read the configuration {path}: {error.strerror}; give a readable file.") from None
+        raise _checks.InputError(
+            f"cannot read the configuration {path}: {error.strerror}; give a readable file."
+        ) from None
     except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise _checks.InputError(f"{path} is not a valid configuration file: {reason}; correct it there.") from None
@@ -77,7 +79,9 @@ def override(tables: Mapping[str, Any], settings: Iterable[str]) -> dict[str, An
         path, separator, text = setting.partition("=")
         keys = path.strip().split(".")
         if not separator or len(keys) < 2:
-            raise _checks.InputError(f"--set {setting!r} is not of the form section.key=value, such as lattice.spacing=0.1.")
+            raise _checks.InputError(
+                f"--set {setting!r} is not of the form section.key=value, such as lattice.spacing=0.1."
+            )
         _checks.one_of("the section of --set", keys[0], SECTIONS)
         steps = [int(key) if key.isdigit() else key for key in keys]
         parent = result.setdefault(keys[0], {}) if len(keys) == 2 else None
@@ -114,7 +118,7 @@ def resolve(tables: Mapping[str, Any]) -> Config:
     run, of_run = _build("run", RunSettings, tables.get("run", {}))
     resolved = {"architecture": of_architecture, "lattice": of_lattice, "sampler": of_sampler, "run": of_run}
     if pairs:
-        resolved["insertion"] = [table for _, table in pairs]
+        resolved["insertion"] = [table for _, table in pairs] if len(pairs) > 1 else pairs[0][1]
     ensemble = Ensemble(architecture, lattice, insertion)
     sampler.kernel(ensemble)  # refuses an ensemble that this sampler cannot do
     return Config(ensemble, sampler, run, resolved)

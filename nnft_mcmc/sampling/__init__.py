@@ -4,6 +4,7 @@ from nnft_mcmc.sampling._base import Position, Sampler
 from nnft_mcmc.sampling.composite import Composite, CompositeKernel
 from nnft_mcmc.sampling.loop import Chains, Chunk, chunk_lengths, raw_key
 from nnft_mcmc.sampling.model import HMC, NUTS, numpyro_model
+from nnft_mcmc.sampling.prior import PriorDraws
 from nnft_mcmc.sampling.refresh import Refresh, RefreshKernel
 
 REGISTRY: dict[str, type[Sampler]] = {"composite": Composite, "refresh": Refresh, "hmc": HMC, "nuts": NUTS}
@@ -17,6 +18,7 @@ __all__ = [
     "Composite",
     "CompositeKernel",
     "Position",
+    "PriorDraws",
     "Refresh",
     "RefreshKernel",
     "Sampler",

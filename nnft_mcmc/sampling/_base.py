@@ -89,6 +89,12 @@ class BatchedKernel(MCMCKernel):
         return jax.vmap(self.step)(state) if _is_batch(state.rng_key) else self.step(state)
 
 
+def position_of_z(state: Any) -> Position:
+    """The position of a kernel that keeps parameters and field together in `z`."""
+    theta = {name: value for name, value in state.z.items() if name != "field"}
+    return Position(theta, state.z["field"])
+
+
 def _is_batch(rng_key: Array) -> bool:
     """Whether there is one key per chain, be they typed keys or pairs of integers."""
     typed = jax.dtypes.issubdtype(rng_key.dtype, jax.dtypes.prng_key)

@@ -6,6 +6,7 @@ does not; refresh moves everything else. NumPyro's HMC does the trajectories, wi
 its inverse mass, under which the free theory is a set of equal oscillators; the step size is adapted in warm-up.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,8 +22,8 @@ from numpyro.infer.util import potential_energy
 
 from nnft_mcmc import _checks
 from nnft_mcmc.ensemble import Ensemble
-from nnft_mcmc.sampling._base import BatchedKernel, Sampler
-from nnft_mcmc.sampling.refresh import RefreshKernel, RefreshState, position_of_z, sum_of_neurons
+from nnft_mcmc.sampling._base import BatchedKernel, Position, Sampler, position_of_z
+from nnft_mcmc.sampling.refresh import RefreshKernel, RefreshState, sum_of_neurons
 
 
 class CompositeState(NamedTuple):
@@ -105,7 +106,7 @@ class Composite(Sampler):
     def kernel(self, ensemble: Ensemble) -> MCMCKernel:
         return CompositeKernel(ensemble, self.num_steps, self.target_accept)
 
-    def position(self, ensemble: Ensemble, kernel: MCMCKernel):  # noqa: ANN201
+    def position(self, ensemble: Ensemble, kernel: MCMCKernel) -> Callable[[CompositeState], Position]:
         return position_of_z
 
     def statistics(self, state: CompositeState) -> dict[str, Array]:

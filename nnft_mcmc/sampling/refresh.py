@@ -11,6 +11,7 @@ over all neurons replaces nearly the whole field. One transition of the kernel i
 The field is carried along the sweep, and computed afresh from the neurons at its end, so that rounding cannot drift.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from numpyro.infer.mcmc import MCMCKernel
 from nnft_mcmc import _checks
 from nnft_mcmc.architectures import SumOfNeurons
 from nnft_mcmc.ensemble import Ensemble
-from nnft_mcmc.sampling._base import BatchedKernel, Position, Sampler
+from nnft_mcmc.sampling._base import BatchedKernel, Position, Sampler, position_of_z
 
 
 class RefreshState(NamedTuple):
@@ -97,17 +98,11 @@ class Refresh(Sampler):
     def kernel(self, ensemble: Ensemble) -> MCMCKernel:
         return RefreshKernel(ensemble)
 
-    def position(self, ensemble: Ensemble, kernel: MCMCKernel):  # noqa: ANN201
+    def position(self, ensemble: Ensemble, kernel: MCMCKernel) -> Callable[[RefreshState], Position]:
         return position_of_z
 
     def statistics(self, state: RefreshState) -> dict[str, Array]:
         return {"acceptance_rate": state.acceptance_rate, "num_not_finite": state.num_not_finite}
-
-
-def position_of_z(state: RefreshState) -> Position:
-    """The position of a kernel that keeps parameters and field together in `z`."""
-    theta = {name: value for name, value in state.z.items() if name != "field"}
-    return Position(theta, state.z["field"])
 
 
 def sum_of_neurons(sampler: str, ensemble: Ensemble) -> SumOfNeurons:

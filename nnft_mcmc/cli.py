@@ -1,0 +1,154 @@
+"""The command `nnft`: parse, call, print.
+
+Exit codes: 0, done; 1, a check failed or a run could not go on; 2, bad input, with one line on stderr. JAX and everything built on it
+is imported when a command needs it, so that `--help` answers at once.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnft_mcmc import _checks
+
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.command(options)
+    except _checks.InputError as error:
+        print(f"nnft: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        print(f"nnft: cannot write or read{where}: {error.strerror}; what was sampled is kept.", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("\nnft: interrupted; what was sampled is kept, continue with --resume.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nnft",
+        description="Neural-network field theory: ensembles of networks as field theories, sampled and held against exact answers.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    for name, help_text in (
+        ("sample", "MCMC of the deformed density into a run directory"),
+        ("draw", "independent draws of the undeformed ensemble into a run directory"),
+    ):
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        command.add_argument("config", type=Path, metavar="CONFIG", help="TOML or YAML configuration")
+        command.add_argument("--out", type=Path, required=True, metavar="RUN", help="run directory to write")
+        command.add_argument("--resume", action="store_true", help="go on with the run that is there")
+        command.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="SECTION.KEY=VALUE",
+            help="change one entry of the configuration",
+        )
+        command.add_argument("--quiet", action="store_true", help="print nothing, show no progress bar")
+        command.set_defaults(command=_run, kind=name)
+
+    for name, function, help_text in (
+        ("measure", _measure, "observables with autocorrelated errors, tau_int, ESS and R-hat"),
+        ("diagnose", _diagnose, "whether the run is converged; exit code 1 where it is not"),
+        ("compare", _compare, "hold a run against a reference; exit code 1 where they disagree"),
+    ):
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        command.add_argument("run", type=Path, metavar="RUN", help="run directory")
+        if name == "compare":
+            command.add_argument("reference", metavar="REFERENCE", help="exact")
+        command.add_argument("--json", action="store_true", help="print numbers as JSON")
+        command.set_defaults(command=function)
+
+    export = commands.add_parser("export", help="write a run as one file for other programs")
+    export.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    export.add_argument("--to", required=True, metavar="FORMAT", help="netcdf")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
+    export.set_defaults(command=_export)
+    return parser
+
+
+def _use_float64() -> None:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+
+def _run(options: argparse.Namespace) -> int:
+    _use_float64()
+    from nnft_mcmc.runs import config, driver, report
+
+    configuration = config.load(options.config, options.set)
+    if not options.quiet:
+        print(report.announce(configuration, options.out, options.kind), flush=True)
+    driver.run(configuration, options.out, options.kind, options.resume, options.quiet)
+    if not options.quiet:
+        print(f"Done. Next: nnft measure {options.out}; nnft diagnose {options.out}")
+    return 0
+
+
+def _measure(options: argparse.Namespace) -> int:
+    _use_float64()
+    from nnft_mcmc.runs import measure, report
+    from nnft_mcmc.runs.store import RunDirectory
+
+    found = measure.measure(RunDirectory(options.run))
+    if options.json:
+        print(json.dumps({"observables": {name: m.table() for name, m in found.items()}}))
+    else:
+        print(report.measurements(found))
+    return 0
+
+
+def _diagnose(options: argparse.Namespace) -> int:
+    _use_float64()
+    from nnft_mcmc.runs import diagnose, plots, report
+    from nnft_mcmc.runs.store import RunDirectory
+
+    run = RunDirectory(options.run)
+    checks = diagnose.diagnose(run)
+    plot = plots.plot_chains(run)
+    if options.json:
+        print(json.dumps({**diagnose.as_json(checks), "plot": str(plot)}))
+    else:
+        print(f"{report.diagnosis(checks)}\nTraces and autocorrelations: {plot}")
+    return 0 if diagnose.converged(checks) else EXIT_FAILED
+
+
+def _compare(options: argparse.Namespace) -> int:
+    _use_float64()
+    from nnft_mcmc.runs import compare, plots, report
+    from nnft_mcmc.runs.store import RunDirectory
+
+    run = RunDirectory(options.run)
+    comparison = compare.compare(run, options.reference)
+    plot = plots.plot_comparison(run, comparison)
+    if options.json:
+        print(json.dumps({**compare.as_json(comparison), "plot": str(plot)}))
+    else:
+        print(f"{report.comparison(comparison)}\nG(t) against the exact curve: {plot}")
+    return 0 if comparison.agrees else EXIT_FAILED
+
+
+def _export(options: argparse.Namespace) -> int:
+    _use_float64()
+    from nnft_mcmc.runs import export
+    from nnft_mcmc.runs.store import RunDirectory
+
+    export.export(RunDirectory(options.run), options.to, options.out)
+    print(f"Wrote {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Exact answers for an ensemble: the numbers that a run is held against.
+
+Two kinds of ensemble have them. A free one, of an architecture with exact correlators, is known at its own width. The
+d = 1 scalar-net without cut-off, with any local insertion, is known at N = infinity on the same sites with the same
+quadrature weights, from a transfer matrix of Mehler kernels; the leading 1/N shift of every number is known too.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnft_mcmc import _checks
+from nnft_mcmc.architectures import ExactCorrelators, ScalarNet
+from nnft_mcmc.ensemble import Ensemble
+from nnft_mcmc.estimators import pair_weights
+from nnft_mcmc.exact import TransferMatrix, width_shift
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Exact mid-box expectation values, named as `estimators` names their estimates.
+
+    `shifts` are the leading finite-width corrections to add to `values` at this ensemble's width: empty where `values`
+    are exact at that width already, or where the correction is not known.
+    """
+
+    description: str
+    values: dict[str, FloatArray]
+    shifts: dict[str, FloatArray]
+    excess_kurtosis: float
+    log_partition_ratio: float | None = None
+
+
+def exact_reference(ensemble: Ensemble) -> Reference:
+    """The exact answer for `ensemble`, or an error that says what would have one."""
+    architecture = ensemble.architecture
+    if ensemble.local_action.is_free and isinstance(architecture, ExactCorrelators):
+        return _free(ensemble, architecture)
+    if isinstance(architecture, ScalarNet) and architecture.dim == 1 and architecture.cutoff == np.inf:
+        return _transfer_matrix(ensemble, architecture)
+    raise _checks.InputError(
+        f"no exact answer is known for an interacting {type(architecture).__name__} of dim = {architecture.dim} with these"
+        " parameters; it is for the free ensemble, and for a scalar_net with dim = 1 and cutoff = inf."
+    )
+
+
+def _free(ensemble: Ensemble, architecture: ExactCorrelators) -> Reference:
+    lattice = ensemble.lattice
+    centre = lattice.sites[lattice.centre]
+    line = lattice.sites[(slice(None), *lattice.centre[1:])]
+    g0, gc4 = (
+        float(g) for g in (architecture.two_point(centre, centre), architecture.four_point_connected(*[centre] * 4))
+    )
+    return Reference(
+        description="the free ensemble, exact at its own width",
+        values={
+            "phi2_mid": np.array(g0),
+            "phi4_mid": np.array(3 * g0**2 + gc4),
+            "two_point": pair_weights(lattice) @ architecture.two_point(centre, line),
+        },
+        shifts={},
+        excess_kurtosis=gc4 / g0**2,
+        log_partition_ratio=0.0,
+    )
+
+
+def _transfer_matrix(ensemble: Ensemble, architecture: ScalarNet) -> Reference:
+    lattice, (site,) = ensemble.lattice, ensemble.lattice.centre
+    theory = TransferMatrix(architecture.mass, lattice.axis(0), ensemble.local_action.coefficients)
+    pairs = pair_weights(lattice)
+    values = {
+        "phi2_mid": theory.moment(2)[site],
+        "phi4_mid": theory.moment(4)[site],
+        "two_point": pairs @ theory.two_point()[site],
+    }
+    shifts: dict[str, FloatArray] = {}
+    kurtosis = np.nan
+    if abs(architecture.alpha) < 0.5:  # the neurons have a fourth moment
+        shift, origin = width_shift(theory, site, architecture.alpha), np.zeros(1)
+        at_width = {"phi2_mid": shift.phi2[site], "phi4_mid": shift.phi4[site], "two_point": pairs @ shift.two_point}
+        shifts = {name: b / architecture.width for name, b in at_width.items()}
+        g0 = architecture.two_point(origin, origin)
+        kurtosis = float(architecture.four_point_connected(*[origin] * 4) / g0**2)
+    return Reference(
+        description="the N = infinity theory on the same sites with the same weights (transfer matrix of Mehler kernels)",
+        values={name: np.asarray(value) for name, value in values.items()},
+        shifts={name: np.asarray(value) for name, value in shifts.items()},
+        excess_kurtosis=kurtosis,
+        log_partition_ratio=theory.log_partition_ratio,
+    )

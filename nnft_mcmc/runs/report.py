@@ -1,0 +1,109 @@
+"""Tables and sentences for the terminal."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nnft_mcmc.runs.compare import Comparison, sentences
+from nnft_mcmc.runs.config import Config
+from nnft_mcmc.runs.diagnose import Check, verdict
+from nnft_mcmc.runs.measure import Measurement
+
+
+def announce(config: Config, path: Path, kind: str) -> str:
+    """What a run is about to do."""
+    tables, lattice, sampler = config.tables, config.ensemble.lattice, config.sampler
+    architecture = ", ".join(f"{key} = {value}" for key, value in tables["architecture"].items() if key != "name")
+    given = tables.get("insertion", [])
+    insertions = [given] if isinstance(given, dict) else given
+    theory = " + ".join(
+        f"{term['name']}({', '.join(f'{key} = {value}' for key, value in term.items() if key != 'name')})"
+        for term in insertions
+    )
+    sites = " x ".join(map(str, lattice.shape))
+    lines = [
+        f"ensemble   {tables['architecture']['name']}({architecture})",
+        f"lattice    {sites} sites, spacing {lattice.spacing:g}, {lattice.geometry}",
+    ]
+    if kind == "draw":
+        lines.append(f"drawing    {sampler.num_chains} x {sampler.num_samples} independent networks, without insertion")
+    else:
+        lines += [
+            f"insertion  {theory or 'none'}",
+            f"sampling   {tables['sampler']['name']}, {sampler.num_chains} chains of {sampler.num_warmup} +"
+            f" {sampler.num_samples} draws, seed {config.run.seed}",
+        ]
+    return "\n".join([*lines, f"writing    {path}"])
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned, the first to the left."""
+    widths = [max(len(row[k]) for row in [headers, *rows]) for k in range(len(headers))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cells[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)),
+        ]
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(headers), "  ".join("-" * width for width in widths), *map(line, rows)])
+
+
+def with_error(value: float, error: float) -> str:
+    """value ± error, to two digits of the error."""
+    if not (math.isfinite(value) and math.isfinite(error) and error > 0):
+        return f"{_number(value, 6)} ± {_number(error, 2)}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:.{digits}g}" if math.isfinite(value) else "undefined"
+
+
+def _entries(name: str, m: Measurement) -> list[list[str]]:
+    e, coords = m.estimate, m.observable.coords
+    columns = [np.atleast_1d(x) for x in (e.value, e.error, e.tau_int, e.ess, m.rhat)]
+    labels = [name] if coords is None else [f"{name}({t:g})" for t in coords]
+    return [
+        [label, with_error(v, s), _number(tau, 3), _number(float(np.rint(ess)), 6), _number(r, 5)]
+        for label, v, s, tau, ess, r in zip(labels, *columns, strict=True)
+    ]
+
+
+def measurements(found: dict[str, Measurement]) -> str:
+    """The table of `nnft measure`."""
+    rows = [row for name, m in found.items() for row in _entries(name, m)]
+    notes = [f"{name}: {m.observable.note}" for name, m in found.items() if m.observable.note]
+    return "\n".join([table(["observable", "value ± error", "tau_int", "ESS", "R-hat"], rows), *notes])
+
+
+def comparison(c: Comparison) -> str:
+    """The table and the verdict of `nnft compare`."""
+    labels = [name if np.isnan(t) else f"{name}({t:g})" for name, t in zip(c.names, c.t, strict=True)]
+    e = c.estimate
+    rows = [
+        [
+            label,
+            with_error(v, s),
+            f"{x:.6f}",
+            f"{z:+.2f}",
+            _number(tau, 3),
+            _number(float(np.rint(ess)), 6),
+            _number(r, 5),
+        ]
+        for label, v, s, x, z, tau, ess, r in zip(
+            labels, e.value, e.error, c.exact, c.z, e.tau_int, e.ess, c.rhat, strict=True
+        )
+    ]
+    headers = ["observable", "value ± error", "exact", "z", "tau_int", "ESS", "R-hat"]
+    return "\n".join([table(headers, rows), "", *sentences(c)])
+
+
+def diagnosis(checks: list[Check]) -> str:
+    """The table and the verdict of `nnft diagnose`."""
+    rows = [[check.name, check.found, check.required, "ok" if check.passed else "FAILED"] for check in checks]
+    return "\n".join([table(["check", "found", "required", ""], rows), "", verdict(checks)])
