@@ -1,1 +1,75 @@
-"""nnft_mcmc"""
+"""Neural-network field theory: ensembles of networks as field theories, sampled and held against exact answers.
+
+A field theory is a pair (phi_theta, P(theta)): an architecture, which is a function of parameters, and a density on the
+parameters. An operator insertion exp(-S_int[phi]) deforms the density; Markov chains sample it; estimators, diagnostics
+and exact references say what came out and whether to believe it.
+
+Names are imported from here; JAX is loaded when the first of them is. Computations follow JAX's precision: switch on
+float64 with `jax.config.update("jax_enable_x64", True)`, as the command line does.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nnft_mcmc._checks import InputError as InputError
+    from nnft_mcmc.architectures import Architecture as Architecture
+    from nnft_mcmc.architectures import CosNet as CosNet
+    from nnft_mcmc.architectures import ExactCorrelators as ExactCorrelators
+    from nnft_mcmc.architectures import GaussNet as GaussNet
+    from nnft_mcmc.architectures import PlaneWaveNet as PlaneWaveNet
+    from nnft_mcmc.architectures import ScalarNet as ScalarNet
+    from nnft_mcmc.architectures import SumOfNeurons as SumOfNeurons
+    from nnft_mcmc.ensemble import Ensemble as Ensemble
+    from nnft_mcmc.exact import TransferMatrix as TransferMatrix
+    from nnft_mcmc.exact import width_shift as width_shift
+    from nnft_mcmc.insertions import Insertion as Insertion
+    from nnft_mcmc.insertions import PhiPower as PhiPower
+    from nnft_mcmc.insertions import Polynomial as Polynomial
+    from nnft_mcmc.insertions import Source as Source
+    from nnft_mcmc.insertions import WickPower as WickPower
+    from nnft_mcmc.lattice import Lattice as Lattice
+    from nnft_mcmc.references import exact_reference as exact_reference
+    from nnft_mcmc.runs.results import draw as draw
+    from nnft_mcmc.runs.results import sample as sample
+    from nnft_mcmc.sampling import HMC as HMC
+    from nnft_mcmc.sampling import NUTS as NUTS
+    from nnft_mcmc.sampling import Composite as Composite
+    from nnft_mcmc.sampling import Refresh as Refresh
+    from nnft_mcmc.statistics import gamma_method as gamma_method
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "nnft_mcmc._checks": ("InputError",),
+    "nnft_mcmc.architectures": (
+        "Architecture",
+        "CosNet",
+        "ExactCorrelators",
+        "GaussNet",
+        "PlaneWaveNet",
+        "ScalarNet",
+        "SumOfNeurons",
+    ),
+    "nnft_mcmc.ensemble": ("Ensemble",),
+    "nnft_mcmc.exact": ("TransferMatrix", "width_shift"),
+    "nnft_mcmc.insertions": ("Insertion", "PhiPower", "Polynomial", "Source", "WickPower"),
+    "nnft_mcmc.lattice": ("Lattice",),
+    "nnft_mcmc.references": ("exact_reference",),
+    "nnft_mcmc.runs.results": ("draw", "sample"),
+    "nnft_mcmc.sampling": ("HMC", "NUTS", "Composite", "Refresh"),
+    "nnft_mcmc.statistics": ("gamma_method",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'nnft_mcmc' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,7 +1,7 @@
 """The command `nnft`: parse, call, print.
 
-Exit codes: 0, done; 1, a check failed or a run could not go on; 2, bad input, with one line on stderr. JAX and everything built on it
-is imported when a command needs it, so that `--help` answers at once.
+Exit codes: 0, done; 1, a check failed or a run could not go on; 2, bad input, with one line on stderr. JAX and
+everything built on it is imported when a command needs it, so that `--help` answers at once.
 """
 
 import argparse
@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nnft",
-        description="Neural-network field theory: ensembles of networks as field theories, sampled and held against exact answers.",
+        description="Neural-network field theory: ensembles of networks as field theories, sampled and held against"
+        " exact answers.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

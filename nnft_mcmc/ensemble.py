@@ -32,7 +32,8 @@ class Ensemble(eqx.Module):
             )
         if lattice.geometry == "torus":
             raise _checks.InputError(
-                f"lattice.geometry is 'torus' and the fields of {type(architecture).__name__} are not periodic; use 'box'."
+                f"lattice.geometry is 'torus' and the fields of {type(architecture).__name__} are not periodic; use"
+                " 'box'."
             )
         self.architecture, self.lattice, self.insertion = architecture, lattice, insertion
         free = LocalPolynomial(np.zeros((1, *lattice.shape)))
@@ -41,22 +42,22 @@ class Ensemble(eqx.Module):
 
     def _check_normalisable(self) -> None:
         degree, leading = self.local_action.leading()
-        if (degree % 2 == 1)[degree > 1].any():
+        odd = degree[(degree % 2 == 1) & (degree > 1)]
+        if odd.size:
             raise _checks.InputError(
-                f"the insertion's highest power is phi^{int(degree[(degree % 2 == 1) & (degree > 1)].max())}, an odd one,"
-                " so the action is unbounded below; add an even power of higher degree with a positive coupling."
+                f"the insertion's highest power is phi^{int(odd.max())}, an odd one, so the action is unbounded below; add an even power of higher degree with a positive coupling."
             )
         if ((degree > 0) & (degree % 2 == 0) & (leading < 0)).any():
             raise _checks.InputError(
                 f"the insertion's highest power, phi^{int(degree.max())}, has the negative coefficient"
-                f" {float(leading.min()):g} (coupling times weight), so the action is unbounded below; its coupling must"
-                " be positive."
+                f" {float(leading.min()):g} (coupling times weight), so the action is unbounded below; its coupling"
+                " must be positive."
             )
         gaussian = not isinstance(self.architecture, ExactCorrelators) or self.architecture.has_gaussian_tails()
         if (degree == 1).any() and not gaussian:
             raise _checks.InputError(
-                f"a source alone cannot be inserted into {type(self.architecture).__name__}, because <exp(J phi)> diverges"
-                " for its heavy-tailed field; add an even power with a positive coupling."
+                f"a source alone cannot be inserted into {type(self.architecture).__name__}, because <exp(J phi)>"
+                " diverges for its heavy-tailed field; add an even power with a positive coupling."
             )
 
     def undeformed(self) -> "Ensemble":

@@ -26,7 +26,7 @@ MAX_DEGREE = 16
 
 
 class LocalPolynomial(eqx.Module):
-    """S_int = sum_x sum_k coefficients[k, x] phi(x)^k, with the quadrature weights inside; shape (degree + 1, *sites)."""
+    """S_int = sum_x sum_k coefficients[k, x] phi(x)^k; coefficients (degree + 1, *sites) hold the quadrature weights."""
 
     coefficients: np.ndarray
 
@@ -129,7 +129,7 @@ class Source(Insertion):
     `strength` is J: one number, or nested lists of the lattice's shape.
     """
 
-    strength: tuple
+    strength: tuple | float
     quadrature: str = "riemann"
 
     def __init__(self, strength: float | Sequence, quadrature: str = "riemann") -> None:
@@ -148,8 +148,8 @@ class Source(Insertion):
         strength = np.asarray(self.strength)
         if strength.size != 1 and strength.shape != lattice.shape:
             raise _checks.InputError(
-                f"source.strength has shape {list(strength.shape)} on a lattice of shape {list(lattice.shape)}; give one"
-                " number, or one per site."
+                f"source.strength has shape {list(strength.shape)} on a lattice of shape {list(lattice.shape)}; give"
+                " one number, or one per site."
             )
         linear = -strength * lattice.quadrature_weights(self.quadrature)
         return LocalPolynomial(np.stack([np.zeros(lattice.shape), linear]))
@@ -158,8 +158,8 @@ class Source(Insertion):
 class WickPower(Insertion):
     """S_int = coupling sum_x weight(x) :phi(x)^degree:, Wick-ordered with the ensemble's own exact G(x, x).
 
-    :phi^n: = sum_j (-1)^j n!/(j! (n - 2j)! 2^j) G(x, x)^j phi^(n - 2j), so :phi^4: = phi^4 - 6 G phi^2 + 3 G^2. It takes
-    every ultraviolet divergence out of d = 2 (PHYSICS.md 7).
+    :phi^n: = sum_j (-1)^j n!/(j! (n - 2j)! 2^j) G(x, x)^j phi^(n - 2j), so :phi^4: = phi^4 - 6 G phi^2 + 3 G^2. In d = 2
+    it takes out every ultraviolet divergence.
     """
 
     degree: int = 4
@@ -172,8 +172,8 @@ class WickPower(Insertion):
     def on(self, architecture: Architecture, lattice: Lattice) -> LocalPolynomial:
         if not isinstance(architecture, ExactCorrelators):
             raise _checks.InputError(
-                f"wick_power needs the exact two-point function at coincident points, which {type(architecture).__name__}"
-                " does not have; use phi_power or polynomial with the counterterm written out."
+                "wick_power needs the exact two-point function at coincident points, which"
+                f" {type(architecture).__name__} does not have; use phi_power or polynomial with the counterterm written out."
             )
         variance = architecture.two_point(lattice.sites, lattice.sites)
         if not np.isfinite(variance).all():

@@ -42,15 +42,15 @@ def exact_reference(ensemble: Ensemble) -> Reference:
     if isinstance(architecture, ScalarNet) and architecture.dim == 1 and architecture.cutoff == np.inf:
         return _transfer_matrix(ensemble, architecture)
     raise _checks.InputError(
-        f"no exact answer is known for an interacting {type(architecture).__name__} of dim = {architecture.dim} with these"
-        " parameters; it is for the free ensemble, and for a scalar_net with dim = 1 and cutoff = inf."
+        f"no exact answer is known for an interacting {type(architecture).__name__} of dim = {architecture.dim} with"
+        " these parameters; it is for the free ensemble, and for a scalar_net with dim = 1 and cutoff = inf."
     )
 
 
 def _free(ensemble: Ensemble, architecture: ExactCorrelators) -> Reference:
     lattice = ensemble.lattice
     centre = lattice.sites[lattice.centre]
-    line = lattice.sites[(slice(None), *lattice.centre[1:])]
+    line = np.moveaxis(lattice.sites, 0, -2)[lattice.centre[1:]]
     g0, gc4 = (
         float(g) for g in (architecture.two_point(centre, centre), architecture.four_point_connected(*[centre] * 4))
     )
@@ -85,7 +85,8 @@ def _transfer_matrix(ensemble: Ensemble, architecture: ScalarNet) -> Reference:
         g0 = architecture.two_point(origin, origin)
         kurtosis = float(architecture.four_point_connected(*[origin] * 4) / g0**2)
     return Reference(
-        description="the N = infinity theory on the same sites with the same weights (transfer matrix of Mehler kernels)",
+        description="the N = infinity theory on the same sites with the same weights (transfer matrix of Mehler"
+        " kernels)",
         values={name: np.asarray(value) for name, value in values.items()},
         shifts={name: np.asarray(value) for name, value in shifts.items()},
         excess_kurtosis=kurtosis,

@@ -1,7 +1,7 @@
 """What an architecture is: a function of parameters theta, and a density P(theta) on them.
 
-`Architecture` is all that the rest of the package needs. `SumOfNeurons` is the case phi = sum_i a_i . f(theta_i, x) with
-neurons that are independent and identically distributed, which the refresh sampler and the exact cumulants build on.
+`Architecture` is all that the rest of the package needs. `SumOfNeurons` is the case phi = sum_i a_i . f(theta_i, x)
+with neurons that are independent and identically distributed, which the refresh sampler and the exact cumulants use.
 `ExactCorrelators` is the capability of knowing the correlators at this width in closed form.
 
 An architecture is a frozen equinox module. Its hyperparameters are static, so that it is hashable and compiled code is

@@ -141,8 +141,8 @@ class ScalarNet(PlaneWaveNet):
             _checks.positive("scalar_net.cutoff", self.cutoff)
         elif self.alpha <= self.dim / 2 - 1:
             raise _checks.InputError(
-                f"scalar_net.cutoff is infinite with alpha = {self.alpha} in dim = {self.dim}, where the momentum density"
-                f" does not normalise; give a finite cutoff or an alpha above {self.dim / 2 - 1:g}."
+                f"scalar_net.cutoff is infinite with alpha = {self.alpha} in dim = {self.dim}, where the momentum"
+                f" density does not normalise; give a finite cutoff or an alpha above {self.dim / 2 - 1:g}."
             )
         # Builds the table now: a tail that it cannot represent is refused here.
         _momentum_law(self.dim, self.mass, self.cutoff, self.alpha)
@@ -174,8 +174,8 @@ class ScalarNet(PlaneWaveNet):
         power = 1.0 - self.alpha
         if self.cutoff == math.inf and power <= self.dim / 2:
             raise _checks.InputError(
-                f"the four-point function of a scalar_net with alpha = {self.alpha} and no cutoff in dim = {self.dim} does"
-                f" not exist, because <phi^4> diverges; give a finite cutoff or an alpha below {1 - self.dim / 2:g}."
+                f"the four-point function of a scalar_net with alpha = {self.alpha} and no cutoff in dim = {self.dim}"
+                f" does not exist, because <phi^4> diverges; give a finite cutoff or an alpha below {1 - self.dim / 2:g}."
             )
         return 4 * self._momentum_volume * self._transform(r, power)
 

@@ -15,6 +15,7 @@ distribution in every direction.
 """
 
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +65,7 @@ def _unroll(constraint: _Circle) -> Transform:
 class UniformPhase(dist.Distribution):
     """Uniform on the circle, lectures eq. (66)."""
 
-    arg_constraints = {}
+    arg_constraints: ClassVar[dict] = {}
     support = circle
 
     def __init__(self) -> None:
@@ -97,7 +98,7 @@ class _Momenta(constraints.Constraint):
     def __hash__(self) -> int:
         return hash(id(self.law))
 
-    def tree_flatten(self):
+    def tree_flatten(self) -> tuple:
         return (), ((), {"law": self.law})
 
 
@@ -120,8 +121,8 @@ class _NormalScore(Transform):
         return self.law.quantile(jnp.minimum(rho, RHO_MAX))
 
     def __call__(self, x: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
-        # The tiny number keeps the derivative at the origin finite; k(r)/r is smooth there.
-        r = jnp.sqrt(jnp.sum(x * x, axis=-1, keepdims=True) + jnp.finfo(x.dtype).tiny)
+        # k(r)/r is a smooth function of r^2, and no derivative on the way to it overflows at r = 1e-8.
+        r = jnp.sqrt(jnp.sum(x * x, axis=-1, keepdims=True) + 1e-16)
         return x * (self._radial(r) / r)
 
     def _inverse(self, y: Float[Array, "*batch dim"]) -> Float[Array, "*batch dim"]:
@@ -139,9 +140,9 @@ class _NormalScore(Transform):
     def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: None = None) -> Array:
         # The densities are equal by construction: N(z) = p(w) |dw/dz|.
         normal = -0.5 * jnp.sum(x * x, axis=-1) - 0.5 * self.law.dim * math.log(2 * math.pi)
-        return normal - self.law.log_density(jnp.linalg.norm(y, axis=-1))
+        return normal - self.law.log_density(_length(y))
 
-    def tree_flatten(self):
+    def tree_flatten(self) -> tuple:
         return (), ((), {"law": self.law})
 
 
@@ -153,7 +154,7 @@ def _normal_score(constraint: _Momenta) -> Transform:
 class IsotropicMomentum(dist.Distribution):
     """A momentum w in R^d with an isotropic density; see `radial.RadialLaw`."""
 
-    arg_constraints = {}
+    arg_constraints: ClassVar[dict] = {}
     pytree_aux_fields = ("law",)
 
     def __init__(self, law: RadialLaw) -> None:
@@ -171,5 +172,10 @@ class IsotropicMomentum(dist.Distribution):
         return k[..., None] * direction / jnp.linalg.norm(direction, axis=-1, keepdims=True)
 
     def log_prob(self, value: Array) -> Array:
-        k = jnp.linalg.norm(value, axis=-1)
+        k = _length(value)
         return jnp.where(k <= self.law.cutoff, self.law.log_density(k), -jnp.inf)
+
+
+def _length(w: Float[Array, "*batch dim"]) -> Float[Array, "*batch"]:
+    """|w|, with the derivative 0 at the origin, where that of a norm is NaN."""
+    return jnp.sqrt(jnp.sum(w * w, axis=-1) + jnp.finfo(w.dtype).tiny)

@@ -53,7 +53,7 @@ def per_draw(ensemble: Ensemble) -> Callable[[Mapping[str, Array], Float[Array, 
 
 
 def pair_weights(lattice: Lattice) -> np.ndarray:
-    """w[k, j] with two_point(k spacing) = sum_j w[k, j] phi(c) phi(j), c the central time; shape (separations, times)."""
+    """w[k, j] with two_point(k a) = sum_j w[k, j] phi(c) phi(j), c the central time; shape (separations, times)."""
     n, c = lattice.shape[0], lattice.centre[0]
     weights = np.zeros((max(c, n - 1 - c) + 1, n))
     for j in range(n):

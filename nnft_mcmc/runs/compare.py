@@ -1,8 +1,8 @@
 """`nnft compare RUN exact`: z-scores, a correlated chi^2 with its p-value, a verdict and a plot.
 
 The null hypothesis is that the run's expectation values are the reference's. It is tested once, with Hotelling's T^2 on
-<phi^2>, <phi^4> mid-box and G(t), t > 0 together (all of them come from the same draws and are strongly correlated), and
-is rejected where p < FALSE_ALARM. The z-scores beside it are for reading, not for judging.
+<phi^2>, <phi^4> mid-box and G(t), t > 0 together (all of them come from the same draws and are strongly correlated),
+and is rejected where p < FALSE_ALARM. The z-scores beside it are for reading, not for judging.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnft_mcmc import _checks
-from nnft_mcmc.estimators import observables
+from nnft_mcmc.estimators import observables, separations
 from nnft_mcmc.references import Reference, exact_reference
 from nnft_mcmc.runs.driver import theory
 from nnft_mcmc.runs.measure import plain, rhat
@@ -57,7 +57,7 @@ def compare(run: RunDirectory, reference: str) -> Comparison:
     exact = exact_reference(ensemble)
     found = observables(run.arrays()["observables"], ensemble.lattice)
     local = [name for name in exact.values if exact.values[name].ndim == 0]
-    t = found["two_point"].coords
+    t = separations(ensemble.lattice)
     # G(0) is <phi^2> once more.
     series = np.concatenate(
         [np.stack([found[name].series for name in local], axis=-1), found["two_point"].series[..., 1:]], axis=-1
@@ -108,8 +108,8 @@ def sentences(c: Comparison) -> list[str]:
 def _size_of_width_shift(name: str, width: int, shift: float, exact: float, error: float) -> str:
     at_ten = shift * width / 10
     return (
-        f"Finite width: to leading order in 1/N, width {width} shifts {name} by {shift:+.5f} ({100 * shift / exact:+.2f}%,"
-        f" {abs(shift) / error:.1f} times its error); width 10 would shift it by {at_ten:+.3f}"
+        f"Finite width: to leading order in 1/N, width {width} shifts {name} by {shift:+.5f}"
+        f" ({100 * shift / exact:+.2f}%, {abs(shift) / error:.1f} times its error); width 10 would shift it by {at_ten:+.3f}"
         f" ({100 * at_ten / exact:+.0f}%)."
     )
 
@@ -117,12 +117,13 @@ def _size_of_width_shift(name: str, width: int, shift: float, exact: float, erro
 def _cause(test: ChiSquared, shifted_test: ChiSquared | None) -> str:
     if shifted_test is not None and shifted_test.chi2 < test.chi2 / 4:
         return (
-            f"With that shift added to the reference, chi^2 falls from {test.chi2:.0f} to {shifted_test.chi2:.0f}: the run"
-            " differs because its width is finite, and not because it is badly sampled. Use a larger architecture.width."
+            f"With that shift added to the reference, chi^2 falls from {test.chi2:.0f} to {shifted_test.chi2:.0f}: the"
+            " run differs because its width is finite, and not because it is badly sampled. Use a larger"
+            " architecture.width."
         )
     return (
-        "Adding that shift to the reference does not mend it, so finite width is not the cause. See what nnft diagnose says"
-        " of the run."
+        "Adding that shift to the reference does not mend it, so finite width is not the cause. See what nnft diagnose"
+        " says of the run."
     )
 
 

@@ -1,7 +1,7 @@
 """Configurations: TOML (or YAML) tables to objects, checked before anything is compiled or written.
 
-Sections [architecture], [lattice], [insertion] (or several [[insertion]]), [sampler], [run]. `name` picks a class from a
-closed registry; the other keys are its constructor's arguments. Nothing is guessed: an unknown key is an error that
+Sections [architecture], [lattice], [insertion] (or several [[insertion]]), [sampler], [run]. `name` picks a class from
+a closed registry; the other keys are its constructor's arguments. Nothing is guessed: an unknown key is an error that
 names the nearest valid one, and the resolved configuration, defaults written out, goes into the run.
 """
 
@@ -77,22 +77,22 @@ def override(tables: Mapping[str, Any], settings: Iterable[str]) -> dict[str, An
     result = copy.deepcopy(dict(tables))
     for setting in settings:
         path, separator, text = setting.partition("=")
-        keys = path.strip().split(".")
-        if not separator or len(keys) < 2:
+        section, *keys = path.strip().split(".")
+        if not separator or not keys:
             raise _checks.InputError(
                 f"--set {setting!r} is not of the form section.key=value, such as lattice.spacing=0.1."
             )
-        _checks.one_of("the section of --set", keys[0], SECTIONS)
-        steps = [int(key) if key.isdigit() else key for key in keys]
-        parent = result.setdefault(keys[0], {}) if len(keys) == 2 else None
-        try:
-            parent = functools.reduce(operator.getitem, steps[:-1], result) if parent is None else parent
-            parent[steps[-1]] = _value(text.strip())
-        except (KeyError, IndexError, TypeError):
+        _checks.one_of("the section of --set", section, SECTIONS)
+        table: Any = result.setdefault(section, {})
+        if isinstance(table, list):
+            number, *keys = keys
+            table = table[int(number)] if number.isdigit() and int(number) < len(table) else None
+        if not isinstance(table, dict) or len(keys) != 1:
             raise _checks.InputError(
-                f"--set {setting!r} names no entry of the configuration; with several insertions write"
-                " insertion.0.key=value for the first."
-            ) from None
+                f"--set {setting!r} names no entry of the configuration; write section.key=value, and with several"
+                " insertions insertion.0.key=value for the first."
+            )
+        table[keys[0]] = _value(text.strip())
     return result
 
 
@@ -116,7 +116,12 @@ def resolve(tables: Mapping[str, Any]) -> Config:
     insertion = functools.reduce(operator.add, [term for term, _ in pairs]) if pairs else None
     sampler, of_sampler = _choose("sampler", tables.get("sampler", {"name": "composite"}), sampling.REGISTRY)
     run, of_run = _build("run", RunSettings, tables.get("run", {}))
-    resolved = {"architecture": of_architecture, "lattice": of_lattice, "sampler": of_sampler, "run": of_run}
+    resolved: dict[str, Any] = {
+        "architecture": of_architecture,
+        "lattice": of_lattice,
+        "sampler": of_sampler,
+        "run": of_run,
+    }
     if pairs:
         resolved["insertion"] = [table for _, table in pairs] if len(pairs) > 1 else pairs[0][1]
     ensemble = Ensemble(architecture, lattice, insertion)
@@ -157,7 +162,8 @@ def _known(section: str, table: Mapping[str, Any], names: Iterable[str]) -> None
     for key in table:
         if key not in names:
             raise _checks.InputError(
-                f"[{section}] has the unknown key {key!r}; its keys are {', '.join(names)}.{_checks.nearest(key, names)}"
+                f"[{section}] has the unknown key {key!r}; its keys are {', '.join(names)}."
+                f"{_checks.nearest(key, names)}"
             )
 
 

@@ -42,8 +42,8 @@ def _check_same_run(directory: RunDirectory, config: Config, kind: str) -> None:
     changed = changed_keys(config.tables, directory.config().tables)
     if changed:
         raise _checks.InputError(
-            f"the configuration differs from that of the run {directory.path} in {', '.join(changed)}; a run resumes with"
-            " the configuration it was started with."
+            f"the configuration differs from that of the run {directory.path} in {', '.join(changed)}; a run resumes"
+            " with the configuration it was started with."
         )
 
 

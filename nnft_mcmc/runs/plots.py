@@ -41,7 +41,7 @@ def plot_comparison(run: RunDirectory, c: Comparison) -> Path:
     bottom.axhline(0, color=EXACT, lw=0.8)
     bottom.plot(t, c.z[rows], "o", ms=4, color=MEASURED)
     bottom.set_ylabel("deviation / error")
-    bottom.set_xlabel("t  (units of 1/m where m = 1)")
+    bottom.set_xlabel("Euclidean time $t$")
     reach = max(3.0, float(np.nanmax(np.abs(c.z[rows]), initial=0.0)) * 1.15)
     bottom.set_ylim(-reach, reach)
     return _save(figure, run.plots / "compare_exact.png")

@@ -17,7 +17,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +98,8 @@ class RunDirectory:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise _checks.InputError(
-                    f"another process is writing the run {self.path}; wait for it to end, or give another --out directory."
+                    f"another process is writing the run {self.path}; wait for it to end, or give another --out"
+                    " directory."
                 ) from None
             yield
 
@@ -116,8 +117,8 @@ class RunDirectory:
             ) from None
         if manifest.get("format") != FORMAT:
             raise _checks.InputError(
-                f"{self.path} has the run format {manifest.get('format')!r} and this version reads {FORMAT}; use the version"
-                f" of nnft_mcmc it was written with, {manifest.get('versions', {}).get('nnft_mcmc')!r}."
+                f"{self.path} has the run format {manifest.get('format')!r} and this version reads {FORMAT}; use the"
+                f" version of nnft_mcmc it was written with, {manifest.get('versions', {}).get('nnft_mcmc')!r}."
             )
         return manifest
 
@@ -141,7 +142,7 @@ class RunDirectory:
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint in one step."""
         leaves = {f"leaf_{k}": leaf for k, leaf in enumerate(checkpoint.leaves)}
-        content = {"warmup": np.array(checkpoint.warmup), "draws": np.array(checkpoint.draws), **leaves}
+        content: dict[str, Any] = {"warmup": np.array(checkpoint.warmup), "draws": np.array(checkpoint.draws), **leaves}
         _replace(self.path / "checkpoint.npz", lambda file: np.savez(file, **content))
 
     def append(self, chunk: Chunk, ensemble: Ensemble, chunk_length: int) -> None:
@@ -187,7 +188,7 @@ class RunDirectory:
         return label(self.arrays(), self.config().ensemble.lattice)
 
 
-def _replace(path: Path, write: Any) -> None:
+def _replace(path: Path, write: Callable[[Any], object]) -> None:
     """Write a file so that at every instant the old or the new one is there, whole."""
     temporary = path.with_name(path.name + ".new")
     with open(temporary, "wb") as file:

@@ -1,7 +1,7 @@
 """What a sampler is here: its settings, and a NumPyro kernel built from them for one ensemble.
 
-Every kernel is a NumPyro `MCMCKernel`, so it also runs under `numpyro.infer.MCMC`. Given one key per chain, `init` makes
-a batch of chains and `sample` advances the batch by one transition, as NumPyro's own kernels do.
+Every kernel is a NumPyro `MCMCKernel`, so it also runs under `numpyro.infer.MCMC`. Given one key per chain, `init`
+makes a batch of chains and `sample` advances the batch by one transition, as NumPyro's own kernels do.
 """
 
 from abc import ABC, abstractmethod

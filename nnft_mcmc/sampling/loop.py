@@ -22,15 +22,14 @@ Chunk = dict[str, dict[str, np.ndarray]]  # group -> name -> array (chain, draw,
 
 
 class Chains:
-    """`sampler.num_chains` chains on `ensemble`, started from `key`; `collect` is called at every draw of every chain."""
+    """`sampler.num_chains` chains on `ensemble`, started from `key`; `collect` is called at each draw of each chain."""
 
     def __init__(self, ensemble: Ensemble, sampler: Sampler, key: Array, collect: Collect, chunk_length: int) -> None:
         self.sampler, self.chunk_length = sampler, _checks.integer("chunk_length", chunk_length, minimum=1)
         self._kernel = sampler.kernel(ensemble)
         keys = jax.random.split(raw_key(key), sampler.num_chains)
         state = jax.jit(lambda keys: self._kernel.init(keys, sampler.num_warmup, None, (), {}))(keys)
-        # Weak types would make the first state a different type from all later ones, and compile everything twice.
-        self.state = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=jnp.asarray(leaf).dtype), state)
+        self.state = _strongly_typed(state)
         self._position = sampler.position(ensemble, self._kernel)
         self._collect = collect
         self._advance = jax.jit(self._run)
@@ -60,7 +59,8 @@ class Chains:
             kept = self._keep(state)
             return state, jax.tree.map(lambda buffer, value: buffer.at[index].set(value), buffers, kept)
 
-        return jax.lax.fori_loop(0, num_draws, one_draw, (state, buffers))
+        state, buffers = jax.lax.fori_loop(0, num_draws, one_draw, (state, buffers))
+        return _strongly_typed(state), buffers
 
     def leaves(self) -> list[np.ndarray]:
         """The state as arrays."""
@@ -82,6 +82,11 @@ def chunk_lengths(num_draws: int, chunk_length: int) -> Iterator[int]:
     """num_draws in pieces of chunk_length, the last one shorter."""
     for start in range(0, num_draws, chunk_length):
         yield min(chunk_length, num_draws - start)
+
+
+def _strongly_typed(state: Any) -> Any:
+    """Without weak types, which would make one state another type than the next, and compile everything twice."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=jnp.asarray(leaf).dtype), state)
 
 
 def raw_key(key: Array) -> Array:

@@ -37,7 +37,7 @@ def numpyro_model(ensemble: Ensemble) -> Callable[[], None]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Hamiltonian(Sampler):
-    """Settings that HMC and NUTS share. Chains start at draws from the prior; step size and diagonal mass are adapted."""
+    """Settings of HMC and NUTS. Chains start at draws from the prior; step size and diagonal mass are adapted."""
 
     target_accept: float = 0.8
 

@@ -27,7 +27,7 @@ from nnft_mcmc.sampling._base import BatchedKernel, Position, Sampler, position_
 
 
 class RefreshState(NamedTuple):
-    """`z` is the position as NumPyro collects it. `per_neuron` (neurons, sites) is what each neuron adds to the field."""
+    """`z` is the position as NumPyro collects it; `per_neuron` (neurons, sites) what each neuron adds to the field."""
 
     z: dict[str, Array]
     per_neuron: Array
@@ -70,7 +70,9 @@ class RefreshKernel(BatchedKernel):
         shape, action = self.ensemble.lattice.shape, self.ensemble.action
         log_uniform = -jax.random.exponential(key_accept, (self.architecture.width,), dtype=state.per_neuron.dtype)
 
-        def refresh(carry: tuple[Array, Array], neuron: tuple[Array, Array, Array]) -> tuple:
+        def refresh(
+            carry: tuple[Array, Array], neuron: tuple[Array, Array, Array]
+        ) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:
             field, current_action = carry
             old, new, threshold = neuron
             proposed_field = field + (new - old)
@@ -109,7 +111,7 @@ def sum_of_neurons(sampler: str, ensemble: Ensemble) -> SumOfNeurons:
     """The ensemble's architecture, if neurons can be redrawn one by one."""
     if not isinstance(ensemble.architecture, SumOfNeurons):
         raise _checks.InputError(
-            f"sampler.name is {sampler!r}, which redraws neurons one by one, and {type(ensemble.architecture).__name__} is"
-            " not a sum of independent neurons; use 'nuts' or 'hmc'."
+            f"sampler.name is {sampler!r}, which redraws neurons one by one, and {type(ensemble.architecture).__name__}"
+            " is not a sum of independent neurons; use 'nuts' or 'hmc'."
         )
     return ensemble.architecture
