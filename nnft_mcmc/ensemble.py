@@ -45,7 +45,8 @@ class Ensemble(eqx.Module):
         odd = degree[(degree % 2 == 1) & (degree > 1)]
         if odd.size:
             raise _checks.InputError(
-                f"the insertion's highest power is phi^{int(odd.max())}, an odd one, so the action is unbounded below; add an even power of higher degree with a positive coupling."
+                f"the insertion's highest power is phi^{int(odd.max())}, an odd one, so the action is unbounded"
+                " below; add an even power of higher degree with a positive coupling."
             )
         if ((degree > 0) & (degree % 2 == 0) & (leading < 0)).any():
             raise _checks.InputError(

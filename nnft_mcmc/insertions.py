@@ -26,7 +26,7 @@ MAX_DEGREE = 16
 
 
 class LocalPolynomial(eqx.Module):
-    """S_int = sum_x sum_k coefficients[k, x] phi(x)^k; coefficients (degree + 1, *sites) hold the quadrature weights."""
+    """S_int = sum_x sum_k coefficients[k, x] phi(x)^k; coefficients (degree + 1, *sites) include the weights."""
 
     coefficients: np.ndarray
 
@@ -158,8 +158,8 @@ class Source(Insertion):
 class WickPower(Insertion):
     """S_int = coupling sum_x weight(x) :phi(x)^degree:, Wick-ordered with the ensemble's own exact G(x, x).
 
-    :phi^n: = sum_j (-1)^j n!/(j! (n - 2j)! 2^j) G(x, x)^j phi^(n - 2j), so :phi^4: = phi^4 - 6 G phi^2 + 3 G^2. In d = 2
-    it takes out every ultraviolet divergence.
+    :phi^n: = sum_j (-1)^j n!/(j! (n - 2j)! 2^j) G(x, x)^j phi^(n - 2j), so :phi^4: = phi^4 - 6 G phi^2 + 3 G^2. In
+    d = 2 it takes out every ultraviolet divergence.
     """
 
     degree: int = 4
@@ -173,7 +173,8 @@ class WickPower(Insertion):
         if not isinstance(architecture, ExactCorrelators):
             raise _checks.InputError(
                 "wick_power needs the exact two-point function at coincident points, which"
-                f" {type(architecture).__name__} does not have; use phi_power or polynomial with the counterterm written out."
+                f" {type(architecture).__name__} does not have; use phi_power or polynomial with the counterterm"
+                " written out."
             )
         variance = architecture.two_point(lattice.sites, lattice.sites)
         if not np.isfinite(variance).all():

@@ -175,7 +175,8 @@ class ScalarNet(PlaneWaveNet):
         if self.cutoff == math.inf and power <= self.dim / 2:
             raise _checks.InputError(
                 f"the four-point function of a scalar_net with alpha = {self.alpha} and no cutoff in dim = {self.dim}"
-                f" does not exist, because <phi^4> diverges; give a finite cutoff or an alpha below {1 - self.dim / 2:g}."
+                f" does not exist, because <phi^4> diverges; give a finite cutoff or an alpha below"
+                f" {1 - self.dim / 2:g}."
             )
         return 4 * self._momentum_volume * self._transform(r, power)
 

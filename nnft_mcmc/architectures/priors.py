@@ -87,7 +87,7 @@ class _Momenta(constraints.Constraint):
         self.law = law
 
     def __call__(self, x: Array) -> Array:
-        return jnp.linalg.norm(x, axis=-1) <= self.law.cutoff
+        return _inside(self.law, jnp.linalg.norm(x, axis=-1))
 
     def feasible_like(self, prototype: Array) -> Array:
         return jnp.zeros_like(prototype)
@@ -173,9 +173,14 @@ class IsotropicMomentum(dist.Distribution):
 
     def log_prob(self, value: Array) -> Array:
         k = _length(value)
-        return jnp.where(k <= self.law.cutoff, self.law.log_density(k), -jnp.inf)
+        return jnp.where(_inside(self.law, k), self.law.log_density(k), -jnp.inf)
 
 
 def _length(w: Float[Array, "*batch dim"]) -> Float[Array, "*batch"]:
     """|w|, with the derivative 0 at the origin, where that of a norm is NaN."""
     return jnp.sqrt(jnp.sum(w * w, axis=-1) + jnp.finfo(w.dtype).tiny)
+
+
+def _inside(law: RadialLaw, k: Array) -> Array:
+    """Whether |w| = k is within the cut-off, but for the rounding of a draw next to it."""
+    return k <= law.cutoff * (1 + 8 * jnp.finfo(k.dtype).eps)

@@ -76,7 +76,8 @@ class _Survival:
     def density(self, y: np.ndarray) -> np.ndarray:
         """k^(d-1) spectrum(k) dk/dy."""
         k = self._scale * np.sinh(y)
-        return k ** (self.dim - 1) * self._spectrum(k) * self._scale * np.cosh(y)
+        root = self._spectrum(k) ** (1 / self.dim)  # k^d alone would overflow
+        return (root * k) ** (self.dim - 1) * root * self._scale * np.cosh(y)
 
     def _integral(self, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
         half = (stop - start) / 2
@@ -92,12 +93,14 @@ class _Survival:
         # A tail cut at e^-36 of what lies beyond the table's last entry moves no digit of it.
         negligible = panels < math.exp(-RHO_MAX - 36) * panels.sum()
         peak = int(np.argmax(panels))
-        if not negligible[peak:].any():
+        end = peak + int(np.argmax(negligible[peak:]))
+        underflow = self._spectrum(self._scale * np.sinh(edges[end])) == 0.0
+        if not negligible[end] or underflow:
             raise _checks.InputError(
                 "the momentum density falls too slowly for its tail to be represented without a cut-off; give a finite"
                 " cutoff or a larger alpha."
             )
-        return edges[: peak + int(np.argmax(negligible[peak:])) + 1]
+        return edges[: end + 1]
 
     def sigma_and_slope(self, y: np.ndarray, panel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """sigma(y) and d sigma/dy in panel number `panel`, from the nearer end so that no digit is lost."""

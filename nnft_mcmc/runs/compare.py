@@ -106,20 +106,22 @@ def sentences(c: Comparison) -> list[str]:
 
 
 def _size_of_width_shift(name: str, width: int, shift: float, exact: float, error: float) -> str:
-    at_ten = shift * width / 10
-    return (
+    here = (
         f"Finite width: to leading order in 1/N, width {width} shifts {name} by {shift:+.5f}"
-        f" ({100 * shift / exact:+.2f}%, {abs(shift) / error:.1f} times its error); width 10 would shift it by {at_ten:+.3f}"
-        f" ({100 * at_ten / exact:+.0f}%)."
+        f" ({100 * shift / exact:+.2f}%, {abs(shift) / error:.1f} times its error)"
     )
+    small = 10
+    if width <= small:
+        return here + "."
+    at_small = shift * width / small
+    return here + f"; width {small} would shift it by {at_small:+.3f} ({100 * at_small / exact:+.0f}%)."
 
 
 def _cause(test: ChiSquared, shifted_test: ChiSquared | None) -> str:
-    if shifted_test is not None and shifted_test.chi2 < test.chi2 / 4:
+    if shifted_test is not None and shifted_test.chi2 < test.chi2 / 2:
         return (
-            f"With that shift added to the reference, chi^2 falls from {test.chi2:.0f} to {shifted_test.chi2:.0f}: the"
-            " run differs because its width is finite, and not because it is badly sampled. Use a larger"
-            " architecture.width."
+            f"With that shift added to the reference, chi^2 falls from {test.chi2:.0f} to {shifted_test.chi2:.0f}: finite"
+            " width accounts for most of the difference, and bad sampling does not. Use a larger architecture.width."
         )
     return (
         "Adding that shift to the reference does not mend it, so finite width is not the cause. See what nnft diagnose"
