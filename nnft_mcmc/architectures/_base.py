@@ -52,7 +52,9 @@ class Architecture(eqx.Module):
         """One draw theta ~ P(theta)."""
         prior = self.prior()
         keys = jax.random.split(key, len(prior))
-        return {name: prior[name].sample(k) for name, k in zip(prior, keys, strict=True)}
+        theta = {name: prior[name].sample(k) for name, k in zip(prior, keys, strict=True)}
+        # Without the barrier XLA draws each parameter anew at every point where the network is evaluated.
+        return jax.lax.optimization_barrier(theta)
 
     def log_prior(self, theta: Theta) -> Float[Array, ""]:
         """ln P(theta)."""

@@ -55,7 +55,7 @@ def compare(run: RunDirectory, reference: str) -> Comparison:
     _checks.one_of("REFERENCE", reference, REFERENCES)
     ensemble, _ = theory(run.config(), run.manifest()["kind"])
     exact = exact_reference(ensemble)
-    found = observables(run.arrays()["observables"], ensemble.lattice)
+    found = observables(run.arrays("observables")["observables"], ensemble.lattice)
     local = [name for name in exact.values if exact.values[name].ndim == 0]
     t = separations(ensemble.lattice)
     # G(0) is <phi^2> once more.
@@ -120,8 +120,9 @@ def _size_of_width_shift(name: str, width: int, shift: float, exact: float, erro
 def _cause(test: ChiSquared, shifted_test: ChiSquared | None) -> str:
     if shifted_test is not None and shifted_test.chi2 < test.chi2 / 2:
         return (
-            f"With that shift added to the reference, chi^2 falls from {test.chi2:.0f} to {shifted_test.chi2:.0f}: finite"
-            " width accounts for most of the difference, and bad sampling does not. Use a larger architecture.width."
+            f"With that shift added to the reference, chi^2 falls from {test.chi2:.0f} to {shifted_test.chi2:.0f}:"
+            " finite width accounts for most of the difference, and bad sampling does not. Use a larger"
+            " architecture.width."
         )
     return (
         "Adding that shift to the reference does not mend it, so finite width is not the cause. See what nnft diagnose"

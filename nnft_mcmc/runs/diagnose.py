@@ -106,13 +106,13 @@ def _mixing(arrays: Chunk) -> Iterator[Check]:
         yield Check(kind, f"{sizes[worst]:.0f} at worst ({worst})", f">= {required}", sizes[worst] >= required, more)
     taus = {name: float(np.max(gamma_method(series).tau_int)) for name, series in watched.items()}
     worst = max(taus, key=taus.__getitem__)
-    needed = int(np.ceil(MINIMUM_TAU_INTS * taus[worst]))
+    needed = MINIMUM_TAU_INTS * taus[worst]
     yield Check(
         "chain length",
         f"{num_draws} draws, tau_int {taus[worst]:.2f} at worst ({worst})",
-        f">= {MINIMUM_TAU_INTS} tau_int = {needed}",
-        num_draws >= needed,
-        f"set sampler.num_samples to {needed} or more",
+        f">= {MINIMUM_TAU_INTS} tau_int = {needed:.0f}",
+        num_draws >= needed,  # false where tau_int is undefined
+        f"set sampler.num_samples to {needed:.0f} or more",
     )
 
 

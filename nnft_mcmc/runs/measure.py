@@ -39,7 +39,7 @@ class Measurement:
 
 def measure(run: RunDirectory) -> dict[str, Measurement]:
     """Every observable of the run's complete draws."""
-    kept = run.arrays()["observables"]
+    kept = run.arrays("observables")["observables"]
     found = observables(kept, run.config().ensemble.lattice)
     return {name: Measurement(o, gamma_method(o.series), rhat(o.series)) for name, o in found.items()}
 

@@ -49,7 +49,7 @@ def plot_comparison(run: RunDirectory, c: Comparison) -> Path:
 
 def plot_chains(run: RunDirectory) -> Path:
     """Traces of two observables, chain by chain, and their autocorrelation."""
-    observables = run.arrays()["observables"]
+    observables = run.arrays("observables")["observables"]
     figure = Figure(figsize=(9.0, 4.6), layout="constrained")
     axes = figure.subplots(2, 2, width_ratios=(2.4, 1), sharex="col")
     for (trace, correlation), name in zip(axes, ("phi2", "magnetization"), strict=True):

@@ -76,8 +76,11 @@ def _entries(name: str, m: Measurement) -> list[list[str]]:
 
 def measurements(found: dict[str, Measurement]) -> str:
     """The table of `nnft measure`."""
-    rows = [row for name, m in found.items() for row in _entries(name, m)]
-    notes = [f"{name}: {m.observable.note}" for name, m in found.items() if m.observable.note]
+    # In one dimension there is no space to average over, and C(t) is G(t) again.
+    same = "correlator" if np.array_equal(found["correlator"].estimate.value, found["two_point"].estimate.value) else ""
+    rows = [row for name, m in found.items() if name != same for row in _entries(name, m)]
+    notes = ["correlator: equal to two_point in one dimension"] if same else []
+    notes += [f"{name}: {m.observable.note}" for name, m in found.items() if m.observable.note]
     return "\n".join([table(["observable", "value ± error", "tau_int", "ESS", "R-hat"], rows), *notes])
 
 

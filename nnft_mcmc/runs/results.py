@@ -22,6 +22,9 @@ SEPARATION = "separation"
 CHUNK_BYTES = 64 * 2**20
 CHUNKS_PER_RUN = 20
 
+# Independent draws need no order, so `draw` makes this many side by side.
+DRAWS_AT_ONCE = 64
+
 
 def dims_of(group: str, name: str, ndim: int, lattice: Lattice) -> tuple[str, ...]:
     """Names of the dimensions of an array (chain, draw, ...) of the schema."""
@@ -83,20 +86,27 @@ def sample(
     """
     if not isinstance(settings, Sampler):
         raise _checks.InputError(f"settings is {settings!r}; it must be a sampler, such as Refresh(num_samples=1000).")
-    length = chunk_length(ensemble, settings, store)
-    chains = Chains(ensemble, settings, key, collector(ensemble, store), length)
-    for number in chunk_lengths(settings.num_warmup, length):
-        chains.warm_up(number)
-    chunks = [chains.draw(number) for number in chunk_lengths(settings.num_samples, length)]
-    return label(joined(chunks), ensemble.lattice)
+    return label(_in_memory(ensemble, key, settings, store), ensemble.lattice)
 
 
 def draw(
     ensemble: Ensemble, key: jax.Array, num_draws: int, store: tuple[str, ...] = ("field", "parameters")
 ) -> xr.DataTree:
     """Independent draws theta ~ P(theta) of the undeformed ensemble; one chain, same schema as `sample`."""
-    settings = PriorDraws(num_chains=1, num_warmup=0, num_samples=num_draws)
-    return sample(ensemble.undeformed(), key, settings, store)
+    num_draws = _checks.integer("num_draws", num_draws, minimum=1)
+    rows = min(num_draws, DRAWS_AT_ONCE)
+    settings = PriorDraws(num_chains=rows, num_warmup=0, num_samples=-(-num_draws // rows))
+    arrays = _in_memory(ensemble.undeformed(), key, settings, store)
+    one_chain = jax.tree.map(lambda a: a.reshape(1, -1, *a.shape[2:])[:, :num_draws], arrays)
+    return label(one_chain, ensemble.lattice)
+
+
+def _in_memory(ensemble: Ensemble, key: jax.Array, settings: Sampler, store: tuple[str, ...]) -> Chunk:
+    length = chunk_length(ensemble, settings, store)
+    chains = Chains(ensemble, settings, key, collector(ensemble, store), length)
+    for number in chunk_lengths(settings.num_warmup, length):
+        chains.warm_up(number)
+    return joined([chains.draw(number) for number in chunk_lengths(settings.num_samples, length)])
 
 
 def joined(chunks: list[Chunk]) -> Chunk:

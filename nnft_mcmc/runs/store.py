@@ -74,21 +74,24 @@ class RunDirectory:
             )
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise _checks.InputError(f"{self.path} exists and is not an empty directory; give another --out directory.")
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "config.toml").write_text(tomli_w.dumps(config.tables), encoding="utf-8")
         versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-        self.write_manifest(
-            {
-                "format": FORMAT,
-                "kind": kind,
-                "seed": config.run.seed,
-                "versions": {"python": platform.python_version(), **versions},
-                "num_chains": config.sampler.num_chains,
-                "num_samples": config.sampler.num_samples,
-                "draws": 0,
-                "seconds": 0.0,
-            }
-        )
+        manifest = {
+            "format": FORMAT,
+            "kind": kind,
+            "seed": config.run.seed,
+            "versions": {"python": platform.python_version(), **versions},
+            "num_chains": config.sampler.num_chains,
+            "num_samples": config.sampler.num_samples,
+            "draws": 0,
+            "seconds": 0.0,
+        }
+        # Made beside its place and moved there whole, so that a run that is there at all can be resumed.
+        beginning = RunDirectory(self.path.with_name(self.path.name + ".new"))
+        shutil.rmtree(beginning.path, ignore_errors=True)
+        beginning.path.mkdir(parents=True)
+        (beginning.path / "config.toml").write_text(tomli_w.dumps(config.tables), encoding="utf-8")
+        beginning.write_manifest(manifest)
+        beginning.path.rename(self.path)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -172,8 +175,8 @@ class RunDirectory:
                 for _, array in group.arrays():
                     array.resize((array.shape[0], num_draws, *array.shape[2:]))
 
-    def arrays(self) -> Chunk:
-        """The complete draws, by group and name."""
+    def arrays(self, *groups: str) -> Chunk:
+        """The complete draws of the given groups, or of all, by group and name."""
         draws = self.manifest()["draws"]
         if draws == 0:
             raise _checks.InputError(f"{self.path} has no complete draws yet; let it run longer, or resume it.")
@@ -181,6 +184,7 @@ class RunDirectory:
         return {
             group: {name: np.asarray(array[:, :draws]) for name, array in members.arrays()}
             for group, members in root.groups()
+            if not groups or group in groups
         }
 
     def results(self) -> xr.DataTree:
