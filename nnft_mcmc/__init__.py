@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nnft_mcmc.architectures import CosNet as CosNet
     from nnft_mcmc.architectures import ExactCorrelators as ExactCorrelators
     from nnft_mcmc.architectures import GaussNet as GaussNet
+    from nnft_mcmc.architectures import IidNeurons as IidNeurons
     from nnft_mcmc.architectures import PlaneWaveNet as PlaneWaveNet
     from nnft_mcmc.architectures import ScalarNet as ScalarNet
     from nnft_mcmc.architectures import SumOfNeurons as SumOfNeurons
@@ -47,6 +48,7 @@ _HOMES = {
         "CosNet",
         "ExactCorrelators",
         "GaussNet",
+        "IidNeurons",
         "PlaneWaveNet",
         "ScalarNet",
         "SumOfNeurons",

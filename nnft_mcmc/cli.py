@@ -26,10 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_BAD_INPUT
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        print(f"nnft: cannot write or read{where}: {error.strerror}; what was sampled is kept.", file=sys.stderr)
+        kept = "; what was sampled is kept, continue with --resume" if options.command is _run else ""
+        print(f"nnft: cannot write or read{where}: {error.strerror or error}{kept}.", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        print("\nnft: interrupted; what was sampled is kept, continue with --resume.", file=sys.stderr)
+        print("\nnnft: interrupted; what was sampled is kept, continue with --resume.", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 

@@ -1,6 +1,6 @@
 """Architectures: one family per file, with prior, forward and exact results in one class."""
 
-from nnft_mcmc.architectures._base import Architecture, ExactCorrelators, SumOfNeurons
+from nnft_mcmc.architectures._base import Architecture, ExactCorrelators, IidNeurons, SumOfNeurons
 from nnft_mcmc.architectures.gauss import GaussNet
 from nnft_mcmc.architectures.plane_wave import CosNet, PlaneWaveNet, ScalarNet
 
@@ -12,6 +12,7 @@ __all__ = [
     "CosNet",
     "ExactCorrelators",
     "GaussNet",
+    "IidNeurons",
     "PlaneWaveNet",
     "ScalarNet",
     "SumOfNeurons",

@@ -1,8 +1,8 @@
 """What an architecture is: a function of parameters theta, and a density P(theta) on them.
 
 `Architecture` is all that the rest of the package needs. `SumOfNeurons` is the case phi = sum_i a_i . f(theta_i, x)
-with neurons that are independent and identically distributed, which the refresh sampler and the exact cumulants use.
-`ExactCorrelators` is the capability of knowing the correlators at this width in closed form.
+with independent neurons, which the refresh sampler uses; `IidNeurons` have one common density, which makes cumulants
+known. `ExactCorrelators` is the capability of knowing the correlators at this width in closed form.
 
 An architecture is a frozen equinox module. Its hyperparameters are static, so that it is hashable and compiled code is
 specialised to it; `theta` is a dict of arrays.
@@ -78,16 +78,13 @@ class ExactCorrelators(Architecture):
 
 
 class SumOfNeurons(Architecture):
-    """phi(x) = sum_i a_i . f(theta_i, x), lectures eq. (44): `width` i.i.d. neurons f with output weights a_i.
+    """phi(x) = sum_i a_i . f(theta_i, x), lectures eq. (44): `width` independent neurons f with output weights a_i.
 
-    The output weights are the parameter `amplitudes`; f may have several components, and then so has a_i.
+    The first axis of every parameter array counts the neurons. The output weights are the parameter `amplitudes`; f may
+    have several components, and then so has a_i.
     """
 
     width: eqx.AbstractVar[int]
-
-    @abstractmethod
-    def neuron_prior(self) -> dict[str, dist.Distribution]:
-        """Distribution of the parameters of one neuron, `amplitudes` among them."""
 
     @abstractmethod
     def feature(self, theta_i: Theta, x: Float[Array, " dim"]) -> Array:
@@ -103,6 +100,14 @@ class SumOfNeurons(Architecture):
 
     def forward(self, theta: Theta, x: Float[Array, " dim"]) -> Float[Array, ""]:
         return jnp.sum(jax.vmap(self.neuron, in_axes=(0, None))(theta, x))
+
+
+class IidNeurons(SumOfNeurons):
+    """Neurons that are also identically distributed."""
+
+    @abstractmethod
+    def neuron_prior(self) -> dict[str, dist.Distribution]:
+        """Distribution of the parameters of one neuron, `amplitudes` among them."""
 
     def prior(self) -> dict[str, dist.Distribution]:
         return {name: d.expand((self.width,)) for name, d in self.neuron_prior().items()}

@@ -21,10 +21,10 @@ import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures._base import ExactCorrelators, SumOfNeurons, Theta, points
+from nnft_mcmc.architectures._base import ExactCorrelators, IidNeurons, Theta, points
 
 
-class GaussNet(SumOfNeurons, ExactCorrelators):
+class GaussNet(IidNeurons, ExactCorrelators):
     """Parameters: weights (width, dim), biases (width,), amplitudes (width,); see the module's equations."""
 
     dim: int = eqx.field(static=True)

@@ -19,13 +19,13 @@ import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures._base import ExactCorrelators, SumOfNeurons, Theta, points
+from nnft_mcmc.architectures._base import ExactCorrelators, IidNeurons, Theta, points
 from nnft_mcmc.architectures.priors import IsotropicMomentum, UniformPhase
 from nnft_mcmc.architectures.radial import RadialLaw
 from nnft_mcmc.exact.propagators import ball_transform, matern
 
 
-class PlaneWaveNet(SumOfNeurons, ExactCorrelators):
+class PlaneWaveNet(IidNeurons, ExactCorrelators):
     """Parameters: momenta (width, dim), phases (width,), amplitudes (width,)."""
 
     @property

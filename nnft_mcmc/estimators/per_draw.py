@@ -68,8 +68,12 @@ def separations(lattice: Lattice) -> np.ndarray:
 
 def has_virial(ensemble: Ensemble) -> bool:
     """Whether the virial identity holds: the field is linear in output weights that are normal."""
-    architecture = ensemble.architecture
-    return isinstance(architecture, SumOfNeurons) and isinstance(architecture.neuron_prior()["amplitudes"], dist.Normal)
+    if not isinstance(ensemble.architecture, SumOfNeurons):
+        return False
+    prior = ensemble.architecture.prior()["amplitudes"]
+    while isinstance(prior, (dist.ExpandedDistribution, dist.Independent)):
+        prior = prior.base_dist
+    return isinstance(prior, dist.Normal)
 
 
 def virial(ensemble: Ensemble, theta: Mapping[str, Array], field: Float[Array, "*sites"]) -> Float[Array, ""]:

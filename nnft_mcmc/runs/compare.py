@@ -53,7 +53,8 @@ class Comparison:
 def compare(run: RunDirectory, reference: str) -> Comparison:
     """Hold a run against a reference; of the latter, `exact` is known."""
     _checks.one_of("REFERENCE", reference, REFERENCES)
-    ensemble, _ = theory(run.config(), run.manifest()["kind"])
+    kind = run.manifest()["kind"]
+    ensemble, _ = theory(run.config(), kind)
     exact = exact_reference(ensemble)
     found = observables(run.arrays("observables")["observables"], ensemble.lattice)
     local = [name for name in exact.values if exact.values[name].ndim == 0]

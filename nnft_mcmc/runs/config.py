@@ -99,9 +99,10 @@ def override(tables: Mapping[str, Any], settings: Iterable[str]) -> dict[str, An
 def _value(text: str) -> Any:
     """`text` as TOML would read it, else as a plain string."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        tables = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return tables["value"] if len(tables) == 1 else text
 
 
 def resolve(tables: Mapping[str, Any]) -> Config:

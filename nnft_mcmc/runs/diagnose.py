@@ -74,10 +74,10 @@ def _finite(arrays: Chunk) -> Check:
 
 
 def _moving(arrays: Chunk) -> Iterator[Check]:
-    phi2 = arrays["observables"]["phi2"]
-    stuck = [k for k in range(len(phi2)) if not np.ptp(phi2[k]) > 0]
+    num_chains = len(arrays["observables"]["phi2"])
+    stuck = {k for a in _watched(arrays).values() for k in range(num_chains) if not (np.ptp(a[k], axis=0) > 0).all()}
     remedy = "the sampler rejects everything there: try another sampler, a smaller step or a weaker coupling"
-    yield Check("moving", f"{len(stuck)} of {len(phi2)} chains never move", "0", not stuck, remedy)
+    yield Check("moving", f"{len(stuck)} of {num_chains} chains never move", "0", not stuck, remedy)
     for name, rate in arrays["sample_stats"].items():
         if name.endswith("acceptance_rate"):
             lowest = float(rate.mean(axis=1).min())

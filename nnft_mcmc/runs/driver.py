@@ -57,6 +57,8 @@ def _run(config: Config, directory: RunDirectory, kind: str, quiet: bool) -> Non
         chains.restore(checkpoint.leaves)
     warmup, draws = (checkpoint.warmup, checkpoint.draws) if checkpoint is not None else (0, 0)
     directory.truncate(draws)
+    if draws != manifest["draws"]:  # the process died after the checkpoint and before the manifest
+        directory.write_manifest({**manifest, "draws": draws})
     total = sampler.num_warmup + sampler.num_samples
     with tqdm(total=total, initial=warmup + draws, disable=quiet, unit="draw", smoothing=0) as bar:
         bar.set_description("warm-up")

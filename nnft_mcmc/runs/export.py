@@ -13,6 +13,8 @@ def export(run: RunDirectory, to: str, file: Path) -> None:
     _checks.one_of("--to", to, FORMATS)
     if file.exists():
         raise _checks.InputError(f"{file} exists; give another --out file, or remove it.")
+    if not file.parent.is_dir():
+        raise _checks.InputError(f"{file.parent} is not a directory; make it, or give another --out file.")
     manifest = run.manifest()
     tree = run.results()
     tree.attrs.update({"seed": manifest["seed"], "created_by": f"nnft_mcmc {manifest['versions']['nnft_mcmc']}"})

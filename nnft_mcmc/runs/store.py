@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,12 +87,17 @@ class RunDirectory:
             "seconds": 0.0,
         }
         # Made beside its place and moved there whole, so that a run that is there at all can be resumed.
-        beginning = RunDirectory(self.path.with_name(self.path.name + ".new"))
-        shutil.rmtree(beginning.path, ignore_errors=True)
-        beginning.path.mkdir(parents=True)
-        (beginning.path / "config.toml").write_text(tomli_w.dumps(config.tables), encoding="utf-8")
-        beginning.write_manifest(manifest)
-        beginning.path.rename(self.path)
+        beginning = RunDirectory(self.path.parent / f".{self.path.name}.{uuid.uuid4().hex}")
+        try:
+            beginning.path.mkdir(parents=True)
+            (beginning.path / "config.toml").write_text(tomli_w.dumps(config.tables), encoding="utf-8")
+            beginning.write_manifest(manifest)
+            beginning.path.rename(self.path)
+        except OSError as error:
+            shutil.rmtree(beginning.path, ignore_errors=True)
+            raise _checks.InputError(
+                f"cannot make the run directory {self.path}: {error.strerror}; give another --out directory."
+            ) from None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
