@@ -22,6 +22,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float
 
 from nnft_mcmc import _checks
+from nnft_mcmc.exact.cumulants import sum_of_neurons_cumulant
 
 Theta = Mapping[str, Array]
 
@@ -72,6 +73,10 @@ class ExactCorrelators(Architecture):
     def four_point_connected(self, x1: ArrayLike, x2: ArrayLike, x3: ArrayLike, x4: ArrayLike) -> np.ndarray:
         """Gc4 = <phi phi phi phi> - (G12 G34 + G13 G24 + G14 G23); points of shape (..., dim), broadcast."""
 
+    def excess_kurtosis(self, x: ArrayLike) -> np.ndarray:
+        """<phi^4>/<phi^2>^2 - 3 at points x of shape (..., dim)."""
+        return self.four_point_connected(x, x, x, x) / self.two_point(x, x) ** 2
+
     @abstractmethod
     def has_gaussian_tails(self) -> bool:
         """Whether <exp(J phi(x))> is finite for every J, so that a source alone can be inserted."""
@@ -111,6 +116,38 @@ class IidNeurons(SumOfNeurons):
 
     def prior(self) -> dict[str, dist.Distribution]:
         return {name: d.expand((self.width,)) for name, d in self.neuron_prior().items()}
+
+
+class NeuronMoments(IidNeurons, ExactCorrelators):
+    """Knows the joint moments of one neuron, and so every connected correlator at every width (lectures eqs. 44-51).
+
+    phi = N^-1/2 sum_i psi_i has the cumulants kappa_n[phi] = N^(1 - n/2) kappa_n[psi].
+    """
+
+    @abstractmethod
+    def neuron_moment(self, *xs: np.ndarray) -> np.ndarray:
+        """<psi(x1) ... psi(xn)> of one neuron, psi its contribution times N^1/2; n even, points already broadcast."""
+
+    def n_point_connected(self, *xs: ArrayLike) -> np.ndarray:
+        """Connected n-point function at points of shape (..., dim), broadcast; exact at this width, zero for odd n."""
+        at = points(self.dim, *xs)
+        if len(at) % 2:
+            return np.zeros(at[0].shape[:-1])
+        return sum_of_neurons_cumulant(
+            lambda block: self.neuron_moment(*(at[k] for k in block)), len(at), self.width, even=True
+        )
+
+    def two_point(self, x: ArrayLike, y: ArrayLike) -> np.ndarray:
+        return self.neuron_moment(*points(self.dim, x, y))
+
+    def four_point_connected(self, x1: ArrayLike, x2: ArrayLike, x3: ArrayLike, x4: ArrayLike) -> np.ndarray:
+        return self.n_point_connected(x1, x2, x3, x4)
+
+    def six_point_connected(self, *xs: ArrayLike) -> np.ndarray:
+        """Connected six-point function at six arrays of points."""
+        if len(xs) != 6:
+            raise _checks.InputError(f"{len(xs)} points were given to a six-point function; give six.")
+        return self.n_point_connected(*xs)
 
 
 def points(dim: int, *xs: ArrayLike) -> list[np.ndarray]:

@@ -6,25 +6,24 @@
     G(x, y) = (s1^2/2) exp(-k |x - y|^2)
     Gc4 = (s1^4/4N) { 3 e^{4 sb^2} exp(-k [sum_i x_i^2 - 2 sum_{i<j} x_i.x_j]) - sum_3 exp(-k (x12^2 + x34^2)) }
 
-The exponent of the first term is eq. (64) with its bracket restored (PHYSICS.md 0). Translations are a symmetry of G
-only. The field is heavy-tailed: its excess kurtosis is (3 e^{4 sb^2 + 4 s0^2 x^2/d} - 3)/N, so plain Monte Carlo of its
-four-point function is useless beyond |x| of about 0.7 sqrt(d)/s0.
+which is eq. (64) with its bracket restored; both follow from the moments of one neuron. Translations are a symmetry of
+G only. The field is heavy-tailed: its excess kurtosis is (3 e^{4 sb^2 + 4 s0^2 x^2/d} - 3)/N, so plain Monte Carlo of
+its four-point function is useless beyond |x| of about 0.7 sqrt(d)/s0.
 """
 
-import itertools
 import math
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures._base import ExactCorrelators, IidNeurons, Theta, points
+from nnft_mcmc.architectures._base import NeuronMoments, Theta
 
 
-class GaussNet(IidNeurons, ExactCorrelators):
+class GaussNet(NeuronMoments):
     """Parameters: weights (width, dim), biases (width,), amplitudes (width,); see the module's equations."""
 
     dim: int = eqx.field(static=True)
@@ -57,20 +56,12 @@ class GaussNet(IidNeurons, ExactCorrelators):
             jnp.dot(theta_i["weights"], x) + theta_i["biases"] - self.bias_std**2 - 2 * self._k * jnp.sum(x**2)
         )
 
-    def two_point(self, x: ArrayLike, y: ArrayLike) -> np.ndarray:
-        x, y = points(self.dim, x, y)
-        return self.amplitude_std**2 / 2 * np.exp(-self._k * _square(x - y))
-
-    def four_point_connected(self, x1: ArrayLike, x2: ArrayLike, x3: ArrayLike, x4: ArrayLike) -> np.ndarray:
-        xs = x1, x2, x3, x4 = points(self.dim, x1, x2, x3, x4)
-        form = sum(_square(x) for x in xs) - 2 * sum(np.sum(x * y, axis=-1) for x, y in itertools.combinations(xs, 2))
-        pairings = (
-            np.exp(-self._k * (_square(x1 - x2) + _square(x3 - x4)))
-            + np.exp(-self._k * (_square(x1 - x3) + _square(x2 - x4)))
-            + np.exp(-self._k * (_square(x1 - x4) + _square(x2 - x3)))
-        )
-        one_neuron = 3 * np.exp(4 * self.bias_std**2 - self._k * form)
-        return self.amplitude_std**4 / (4 * self.width) * (one_neuron - pairings)
+    def neuron_moment(self, *xs: np.ndarray) -> np.ndarray:
+        # <psi ... psi> = (n-1)!! (s1^2/2)^(n/2) <exp(w.S + n b)> / prod_i exp(sb^2 + 2k x_i^2), S = sum_i x_i
+        n = len(xs)
+        exponent = self._k * _square(np.sum(xs, axis=0)) - 2 * self._k * sum(_square(x) for x in xs)
+        pairings = math.prod(range(1, n, 2))
+        return pairings * (self.amplitude_std**2 / 2) ** (n / 2) * np.exp(exponent + (n**2 / 2 - n) * self.bias_std**2)
 
     def has_gaussian_tails(self) -> bool:
         return False
