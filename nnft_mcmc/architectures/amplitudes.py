@@ -70,7 +70,7 @@ class Rayleigh(AmplitudeLaw):
     """The modulus of two normal quadratures: with a uniform phase, a cos(z + b) is a normal variable."""
 
     def distribution(self, variance: float) -> dist.Distribution:
-        return dist.Rayleigh(math.sqrt(variance / 2))
+        return dist.Weibull(math.sqrt(variance), 2.0)  # density 2a/v exp(-a^2/v)
 
     def moment(self, order: int) -> float:
         return math.factorial(order // 2)

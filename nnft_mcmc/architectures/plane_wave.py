@@ -27,10 +27,28 @@ from jaxtyping import Array, Float
 from nnft_mcmc import _checks
 from nnft_mcmc.architectures._base import NeuronMoments, Theta
 from nnft_mcmc.architectures.amplitudes import LAWS, AmplitudeLaw
-from nnft_mcmc.architectures.priors import UniformPhase
+from nnft_mcmc.architectures.priors import IsotropicMomentum, UniformPhase
+from nnft_mcmc.architectures.radial import RadialLaw
 
 
-class PlaneWaveNet(NeuronMoments):
+class WaveNeurons(NeuronMoments):
+    """Neurons made of plane waves with the transforms M_n, up to the factor that the output weights bring."""
+
+    @abstractmethod
+    def wave_moment(self, order: int, x: np.ndarray) -> np.ndarray:
+        """M_n(x) = <F^n cos w.x> over momenta, x of shape (..., dim)."""
+
+    @abstractmethod
+    def moment_factor(self, order: int) -> float:
+        """mu_n = <(N^1/2 a)^n> of the output weight, or of the modulus of two quadratures."""
+
+    def neuron_moment(self, *xs: np.ndarray) -> np.ndarray:
+        n = len(xs)
+        waves = np.sum([self.wave_moment(n, x) for x in differences_of_halves(xs)], axis=0)
+        return self.moment_factor(n) * 2.0 ** (1 - n) * waves
+
+
+class PlaneWaveNet(WaveNeurons):
     """Parameters: momenta (width, dim), phases (width,), amplitudes (width,)."""
 
     @property
@@ -51,10 +69,6 @@ class PlaneWaveNet(NeuronMoments):
     def form_factor(self, momentum: Float[Array, " dim"]) -> Float[Array, ""]:
         """F(w)."""
 
-    @abstractmethod
-    def wave_moment(self, order: int, x: np.ndarray) -> np.ndarray:
-        """M_n(x) = <F^n cos w.x> over momenta, x of shape (..., dim)."""
-
     def neuron_prior(self) -> dict[str, dist.Distribution]:
         return {
             "momenta": self.momentum_prior(),
@@ -66,10 +80,17 @@ class PlaneWaveNet(NeuronMoments):
         w, b = theta_i["momenta"], theta_i["phases"]
         return self.form_factor(w) * jnp.cos(jnp.dot(w, x) + b)
 
-    def neuron_moment(self, *xs: np.ndarray) -> np.ndarray:
-        n = len(xs)
-        mu = self.law_of_amplitudes.moment(n) * self.amplitude_variance ** (n / 2)
-        return mu * 2.0 ** (1 - n) * sum(self.wave_moment(n, x) for x in differences_of_halves(xs))
+    def moment_factor(self, order: int) -> float:
+        return self.law_of_amplitudes.moment(order) * self.amplitude_variance ** (order / 2)
+
+
+class IsotropicNet(PlaneWaveNet):
+    """Plane waves whose momenta have a tabulated law of |w|."""
+
+    momentum_law: eqx.AbstractVar[RadialLaw]
+
+    def momentum_prior(self) -> dist.Distribution:
+        return IsotropicMomentum(self.momentum_law)
 
 
 def differences_of_halves(xs: tuple[np.ndarray, ...]) -> list[np.ndarray]:

@@ -50,16 +50,17 @@ class RadialLaw:
         return jnp.log(self._spectrum(k)) - math.log(self.normalisation)
 
     def quantile(self, rho: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-        """The momentum k with Pr(|w| > k) = e^-rho."""
+        """The momentum k with Pr(|w| > k) = e^-rho; a numpy array is worked on in float64 on the host."""
+        xp = np if isinstance(rho, np.ndarray) else jnp
         sigma = rho ** (1 / self.dim)
-        breaks = jnp.asarray(self._breaks)
-        cell = jnp.clip(jnp.searchsorted(breaks, sigma, side="right") - 1, 0, len(self._breaks) - 2)
-        u = jnp.minimum((sigma - breaks[cell]) / (breaks[cell + 1] - breaks[cell]), 1.0)
-        coefficients = jnp.asarray(self._table)[:, cell]
+        breaks = xp.asarray(self._breaks)
+        cell = xp.clip(xp.searchsorted(breaks, sigma, side="right") - 1, 0, len(self._breaks) - 2)
+        u = xp.minimum((sigma - breaks[cell]) / (breaks[cell + 1] - breaks[cell]), 1.0)
+        coefficients = xp.asarray(self._table)[:, cell]
         y = coefficients[-1]
         for c in coefficients[-2::-1]:
             y = c + u * y
-        return self.scale * jnp.sinh(y)
+        return self.scale * xp.sinh(y)
 
 
 class _Survival:

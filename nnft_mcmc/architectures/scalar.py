@@ -17,18 +17,16 @@ from abc import abstractmethod
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
 from nnft_mcmc import _checks
 from nnft_mcmc.architectures.amplitudes import LAWS, AmplitudeLaw
-from nnft_mcmc.architectures.plane_wave import PlaneWaveNet
-from nnft_mcmc.architectures.priors import IsotropicMomentum
+from nnft_mcmc.architectures.plane_wave import IsotropicNet
 from nnft_mcmc.architectures.radial import RadialLaw
 from nnft_mcmc.exact.propagators import ball_transform, matern
 
 
-class PropagatorNet(PlaneWaveNet):
+class PropagatorNet(IsotropicNet):
     """What the nets of this file share: G(p) = (p^2 + mass^2)^-power below the cut-off."""
 
     mass: eqx.AbstractVar[float]
@@ -53,9 +51,6 @@ class PropagatorNet(PlaneWaveNet):
     @property
     def amplitude_variance(self) -> float:
         return 1.0
-
-    def momentum_prior(self) -> dist.Distribution:
-        return IsotropicMomentum(self.momentum_law)
 
     def form_factor(self, momentum: Float[Array, " dim"]) -> Float[Array, ""]:
         # eq. (72), corrected and made general: (2 pi)^d (mu2/2) F^2 P = (w^2 + m^2)^-s with mu2 = 1
