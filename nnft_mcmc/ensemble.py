@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures import Architecture, ExactCorrelators, SumOfNeurons
+from nnft_mcmc.architectures import Architecture, ExactCorrelators, OnLattice, SumOfNeurons
 from nnft_mcmc.architectures._base import Theta
 from nnft_mcmc.insertions import Insertion, LocalPolynomial
 from nnft_mcmc.lattice import Lattice
@@ -30,7 +30,11 @@ class Ensemble(eqx.Module):
                 f"lattice.shape {list(lattice.shape)} has {lattice.dim} axes and the architecture has dim ="
                 f" {architecture.dim}; they must be equal."
             )
-        if lattice.geometry == "torus":
+        if isinstance(architecture, OnLattice) and architecture.lattice != lattice:
+            raise _checks.InputError(
+                f"{type(architecture).__name__} lives on {architecture.lattice}, not on {lattice}; give both the same."
+            )
+        if lattice.geometry == "torus" and not isinstance(architecture, OnLattice):
             raise _checks.InputError(
                 f"lattice.geometry is 'torus' and the fields of {type(architecture).__name__} are not periodic; use"
                 " 'box'."
@@ -68,6 +72,8 @@ class Ensemble(eqx.Module):
     def field(self, theta: Theta) -> Float[Array, "*sites"]:
         """phi_theta on the sites, shape lattice.shape."""
         architecture, sites = self.architecture, self.lattice.sites.reshape(-1, self.lattice.dim)
+        if isinstance(architecture, OnLattice):
+            return architecture.on_sites(theta)
         if isinstance(architecture, SumOfNeurons):
             return architecture.neurons(theta, jnp.asarray(sites)).sum(axis=0).reshape(self.lattice.shape)
         return jax.vmap(lambda x: architecture.forward(theta, x))(jnp.asarray(sites)).reshape(self.lattice.shape)

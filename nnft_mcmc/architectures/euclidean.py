@@ -119,12 +119,12 @@ class TwoQuadratureNet(WaveNeurons):
 
     base: PlaneWaveNet
 
-    @property
+    @property  # type: ignore[misc] # a derived dim is a property
     def dim(self) -> int:  # type: ignore[override]
         """Dimension of space, that of the base."""
         return self.base.dim
 
-    @property
+    @property  # type: ignore[misc] # a derived dim is a property
     def width(self) -> int:  # type: ignore[override]
         """Number of neurons, that of the base."""
         return self.base.width

@@ -14,6 +14,7 @@ Newton's method, and evaluated from piecewise polynomials. Then
 
 import math
 from collections.abc import Callable
+from typing import Any, overload
 
 import jax.numpy as jnp
 import numpy as np
@@ -49,7 +50,11 @@ class RadialLaw:
         """ln p(w) at |w| = k, inside the cut-off."""
         return jnp.log(self._spectrum(k)) - math.log(self.normalisation)
 
-    def quantile(self, rho: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    @overload
+    def quantile(self, rho: np.ndarray) -> np.ndarray: ...
+    @overload
+    def quantile(self, rho: Array) -> Array: ...
+    def quantile(self, rho: Any) -> Any:
         """The momentum k with Pr(|w| > k) = e^-rho; a numpy array is worked on in float64 on the host."""
         xp = np if isinstance(rho, np.ndarray) else jnp
         sigma = rho ** (1 / self.dim)

@@ -104,23 +104,24 @@ class StratifiedNet(SumOfNeurons, ExactCorrelators):
     base: IsotropicNet | TwoQuadratureNet
 
     def __check_init__(self) -> None:
+        _ = self._waves
+
+    @property
+    def _waves(self) -> IsotropicNet:
         plane_waves = self.base.base if isinstance(self.base, TwoQuadratureNet) else self.base
         if not isinstance(plane_waves, IsotropicNet):
             raise _checks.InputError(
                 f"stratified_net.base is {type(self.base).__name__}; it must have a radial law of momenta: a"
                 " scalar_net, matern_net or euclidean_net, or two_quadrature_net of one."
             )
+        return plane_waves
 
-    @property
-    def _waves(self) -> IsotropicNet:
-        return self.base.base if isinstance(self.base, TwoQuadratureNet) else self.base
-
-    @property
+    @property  # type: ignore[misc] # a derived dim is a property
     def dim(self) -> int:  # type: ignore[override]
         """Dimension of space, that of the base."""
         return self.base.dim
 
-    @property
+    @property  # type: ignore[misc] # a derived dim is a property
     def width(self) -> int:  # type: ignore[override]
         """Number of neurons, that of the base."""
         return self.base.width

@@ -1,11 +1,12 @@
 """What is measured on every draw, in the sampling loop: small arrays from which all expectation values are made.
 
-Averages over a box mix its middle, where the field is near the vacuum, with its edges, where it is nearly free. So
-`phi2` and `phi4` are volume averages, while `phi2_mid` and `phi4_mid` belong to the central site, and two-point
-functions start from the central time: of the pairs (c, c + t) and (c, c - t) those that exist are averaged.
+A torus is translation invariant, and every average is taken over all its sites. Averages over a box mix its middle,
+where the field is near the vacuum, with its edges, where it is nearly free. So `phi2` and `phi4` are volume averages,
+while `phi2_mid` and `phi4_mid` belong to the central site, and in a box two-point functions start from the central
+time: of (c, c + t) and (c, c - t) the pairs that exist are averaged.
 
     time_slice(t)  = mean of phi over space at time t
-    two_point(t)   = phi(c) phi(c +- t) along the time axis through the central site
+    two_point(t)   = phi(c) phi(c +- t) along the time axis through the central site c
     correlator(t)  = time_slice(c) time_slice(c +- t), the zero-momentum correlator C(t)
     virial         = [ sum_i a_i^2/Var(a_i) + sum_x phi(x) dS_int/dphi(x) ] / (number of output weights)
 
@@ -28,20 +29,20 @@ from nnft_mcmc.lattice import Lattice
 def per_draw(ensemble: Ensemble) -> Callable[[Mapping[str, Array], Float[Array, "*sites"]], dict[str, Array]]:
     """The function (theta, field) -> observables of one draw."""
     lattice = ensemble.lattice
-    centre, pairs = lattice.centre, jnp.asarray(pair_weights(lattice))
-    space = tuple(range(1, lattice.dim))
+    space, pair_products = tuple(range(1, lattice.dim)), _torus_pairs if lattice.geometry == "torus" else _box_pairs
 
     def observe(theta: Mapping[str, Array], field: Float[Array, "*sites"]) -> dict[str, Array]:
-        time_slice = field.mean(axis=space)
-        middle, line = field[centre], field[(slice(None), *centre[1:])]
+        two_point, correlator = pair_products(lattice, field, field.mean(axis=space))
+        phi2, phi4 = jnp.mean(field**2), jnp.mean(field**4)
+        periodic, middle = lattice.geometry == "torus", field[lattice.centre]
         observables = {
-            "phi2": jnp.mean(field**2),
-            "phi4": jnp.mean(field**4),
-            "phi2_mid": middle**2,
-            "phi4_mid": middle**4,
+            "phi2": phi2,
+            "phi4": phi4,
+            "phi2_mid": phi2 if periodic else middle**2,
+            "phi4_mid": phi4 if periodic else middle**4,
             "magnetization": jnp.mean(field),
-            "two_point": pairs @ (middle * line),
-            "correlator": pairs @ (time_slice[centre[0]] * time_slice),
+            "two_point": two_point,
+            "correlator": correlator,
         }
         if not ensemble.local_action.is_free:
             observables["action"] = ensemble.action(field)
@@ -50,6 +51,21 @@ def per_draw(ensemble: Ensemble) -> Callable[[Mapping[str, Array], Float[Array, 
         return observables
 
     return observe
+
+
+def _box_pairs(lattice: Lattice, field: Array, time_slice: Array) -> tuple[Array, Array]:
+    """two_point and correlator of one draw, from the central time."""
+    pairs, centre = jnp.asarray(pair_weights(lattice)), lattice.centre
+    line = field[(slice(None), *centre[1:])]
+    return pairs @ (field[centre] * line), pairs @ (time_slice[centre[0]] * time_slice)
+
+
+def _torus_pairs(lattice: Lattice, field: Array, time_slice: Array) -> tuple[Array, Array]:
+    """two_point and correlator of one draw, averaged over translations."""
+    steps = range(len(pair_weights(lattice)))
+    two_point = jnp.stack([jnp.mean(field * jnp.roll(field, -k, axis=0)) for k in steps])
+    correlator = jnp.stack([jnp.mean(time_slice * jnp.roll(time_slice, -k)) for k in steps])
+    return two_point, correlator
 
 
 def pair_weights(lattice: Lattice) -> np.ndarray:
