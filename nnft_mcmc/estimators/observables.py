@@ -19,6 +19,7 @@ from nnft_mcmc.lattice import Lattice
 from nnft_mcmc.statistics import gamma_method
 
 Series = NDArray[np.float64]
+Coordinates = NDArray[np.float64]
 
 # An effective mass is a ratio of correlators; below this signal-to-noise ratio it is NaN rather than noise.
 MINIMUM_SIGNAL = 4.0
@@ -50,10 +51,11 @@ def observables(kept: Mapping[str, Series], lattice: Lattice) -> dict[str, Obser
     found = {name: Observable(series) for name, series in scalars.items()}
     found["two_point"] = Observable(kept["two_point"], t)
     found["correlator"] = Observable(kept["correlator"], t)
-    if len(t) > 1:
-        mass = effective_mass(kept["correlator"], lattice.spacing)
-        found["effective_mass"] = Observable(mass, (t[:-1] + t[1:]) / 2)
-        found["mass"] = plateau(mass, (t[:-1] + t[1:]) / 2)
+    if len(t) > 2:
+        effective = torus_effective_mass if lattice.geometry == "torus" else effective_mass
+        mass, at = effective(kept["correlator"], t)
+        found["effective_mass"] = Observable(mass, at)
+        found["mass"] = plateau(mass, at)
     return found
 
 
@@ -71,16 +73,36 @@ def binder(magnetization: Series) -> Series:
     return linearised(np.array([value]), gradient[None], powers)[..., 0]
 
 
-def effective_mass(correlator: Series, spacing: float) -> Series:
-    """m(t + a/2) = ln[C(t)/C(t + a)]/a, in units of 1/length; NaN where C is lost in its noise."""
-    mean = correlator.mean(axis=(0, 1))
-    error = gamma_method(correlator).error
-    lost = ~(mean > MINIMUM_SIGNAL * error)
-    c = np.where(lost, np.nan, mean)
+def effective_mass(correlator: Series, t: Coordinates) -> tuple[Series, Coordinates]:
+    """m(t + a/2) = ln[C(t)/C(t + a)]/a and its t + a/2, in units of 1/length; NaN where C is lost in its noise."""
+    c, spacing = _above_noise(correlator), t[1] - t[0]
     k = np.arange(len(c) - 1)
     gradient = np.zeros((len(k), len(c)))
     gradient[k, k], gradient[k, k + 1] = 1 / (spacing * c[:-1]), -1 / (spacing * c[1:])
-    return linearised(np.log(c[:-1] / c[1:]) / spacing, gradient, correlator)
+    return linearised(np.log(c[:-1] / c[1:]) / spacing, gradient, correlator), (t[:-1] + t[1:]) / 2
+
+
+def torus_effective_mass(correlator: Series, t: Coordinates) -> tuple[Series, Coordinates]:
+    """m(t) = arccosh[(C(t - a) + C(t + a))/2C(t)]/a and its t > 0; NaN where C is lost in its noise.
+
+    C(t) is a sum of cosh(m (T/2 - t)) on a torus of length T.
+    """
+    c, spacing = _above_noise(correlator), t[1] - t[0]
+    k = np.arange(1, len(c) - 1)
+    cosh = (c[k - 1] + c[k + 1]) / (2 * c[k])
+    with np.errstate(invalid="ignore"):  # noise can push the ratio below 1, where no mass exists
+        value, slope = np.arccosh(cosh) / spacing, 1 / (spacing * np.sqrt(cosh**2 - 1))
+    gradient = np.zeros((len(k), len(c)))
+    rows = np.arange(len(k))
+    gradient[rows, k - 1] = gradient[rows, k + 1] = slope / (2 * c[k])
+    gradient[rows, k] = -slope * cosh / c[k]
+    return linearised(value, gradient, correlator), t[k]
+
+
+def _above_noise(correlator: Series) -> Series:
+    """The mean of C, NaN where it is less than MINIMUM_SIGNAL of its errors."""
+    estimate = gamma_method(correlator)
+    return np.where(estimate.value > MINIMUM_SIGNAL * estimate.error, estimate.value, np.nan)
 
 
 def plateau(mass: Series, t: NDArray[np.float64]) -> Observable:

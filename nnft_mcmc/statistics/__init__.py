@@ -2,9 +2,13 @@
 
 from nnft_mcmc.statistics.autocorrelation import Estimate, autocovariance, derived, gamma_method
 from nnft_mcmc.statistics.comparison import ChiSquared, TooFewDraws, bonferroni_bound, hotelling, z_score
+from nnft_mcmc.statistics.k_statistics import CumulantAccumulator, CumulantEstimate
+from nnft_mcmc.statistics.partitions import pairings, set_partitions
 
 __all__ = [
     "ChiSquared",
+    "CumulantAccumulator",
+    "CumulantEstimate",
     "Estimate",
     "TooFewDraws",
     "autocovariance",
@@ -12,5 +16,7 @@ __all__ = [
     "derived",
     "gamma_method",
     "hotelling",
+    "pairings",
+    "set_partitions",
     "z_score",
 ]
