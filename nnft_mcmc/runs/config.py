@@ -13,11 +13,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
 
 from nnft_mcmc import _checks, architectures, insertions, sampling
+from nnft_mcmc.architectures import Architecture
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.lattice import Lattice
 from nnft_mcmc.sampling import Sampler
@@ -108,8 +110,8 @@ def _value(text: str) -> Any:
 def resolve(tables: Mapping[str, Any]) -> Config:
     """Build everything that `tables` describe, refusing what cannot be."""
     _known("configuration", tables, SECTIONS)
-    architecture, of_architecture = _choose("architecture", _section(tables, "architecture"), architectures.REGISTRY)
     lattice, of_lattice = _build("lattice", Lattice, _section(tables, "lattice"))
+    architecture, of_architecture = _architecture("architecture", _section(tables, "architecture"), lattice)
     given = tables.get("insertion", [])
     pairs = [
         _choose("insertion", table, insertions.REGISTRY) for table in (given if isinstance(given, list) else [given])
@@ -136,26 +138,43 @@ def _section(tables: Mapping[str, Any], name: str) -> Any:
     return tables[name]
 
 
-def _choose(section: str, table: Any, registry: Mapping[str, type]) -> tuple[Any, dict[str, Any]]:
-    """The object of registered class table['name'], with its resolved table."""
+def _architecture(section: str, table: Any, lattice: Lattice) -> tuple[Architecture, dict[str, Any]]:
+    """An architecture with its resolved table; `base` has a table of its own, `lattice` is that of [lattice]."""
+    if not isinstance(table, Mapping) or not isinstance(table.get("base"), Mapping):
+        return _choose(section, table, architectures.REGISTRY, {"lattice": lattice})
+    base, of_base = _architecture(f"{section}.base", table["base"], lattice)
+    outer = {key: value for key, value in table.items() if key != "base"}
+    built, resolved = _choose(section, outer, architectures.REGISTRY, {"lattice": lattice, "base": base})
+    return built, {**resolved, "base": of_base}
+
+
+def _choose(
+    section: str, table: Any, registry: Mapping[str, type], given: Mapping[str, Any] | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """The object of registered class table['name'], with its resolved table; `given` are built arguments."""
     if not isinstance(table, Mapping) or "name" not in table:
         raise _checks.InputError(f"[{section}] has no name; it must be one of {', '.join(registry)}.")
     name = _checks.one_of(f"{section}.name", table["name"], registry)
-    built, resolved = _build(section, registry[name], {key: value for key, value in table.items() if key != "name"})
+    arguments = {key: value for key, value in table.items() if key != "name"}
+    built, resolved = _build(section, registry[name], arguments, given or {})
     return built, {"name": name, **resolved}
 
 
-def _build(section: str, cls: type, arguments: Any) -> tuple[Any, dict[str, Any]]:
-    """cls(**arguments), with the arguments as they are once defaults are filled in."""
+def _build(
+    section: str, cls: type, arguments: Any, given: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Any, dict[str, Any]]:
+    """cls(**arguments), and the arguments with defaults filled in; those in `given` are built already."""
     if not isinstance(arguments, Mapping):
         raise _checks.InputError(f"[{section}] is {arguments!r}; it must be a table of keys and values.")
-    parameters = inspect.signature(cls).parameters
+    signature = inspect.signature(cls).parameters
+    built = {name: given[name] for name in signature if name in given}
+    parameters = {name: p for name, p in signature.items() if name not in built}
     _known(section, arguments, parameters)
     missing = [name for name, p in parameters.items() if p.default is p.empty and name not in arguments]
     if missing:
         raise _checks.InputError(f"[{section}] lacks {', '.join(missing)}, which {_article(cls)} needs; add it.")
     complete = {name: arguments.get(name, p.default) for name, p in parameters.items()}
-    return cls(**complete), {name: _plain(value) for name, value in complete.items()}
+    return cls(**complete, **built), {name: _plain(value) for name, value in complete.items()}
 
 
 def _known(section: str, table: Mapping[str, Any], names: Iterable[str]) -> None:
