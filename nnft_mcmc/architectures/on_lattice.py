@@ -196,9 +196,9 @@ class FreeField(dist.Distribution):
         return _over_sites(lambda theta: hartley(jnp.sqrt(self.spectrum) * theta), white, len(self.event_shape))
 
     def log_prob(self, value: Array) -> Array:
-        modes = _over_sites(hartley, value, len(self.event_shape)) / jnp.sqrt(self.spectrum)
+        modes = _over_sites(lambda phi: hartley(phi) / jnp.sqrt(self.spectrum), value, len(self.event_shape))
         axes = tuple(range(-len(self.event_shape), 0))
-        return -0.5 * jnp.sum(modes**2 + jnp.log(2 * math.pi * self.spectrum), axis=axes)
+        return -0.5 * (jnp.sum(modes**2, axis=axes) + jnp.sum(jnp.log(2 * math.pi * self.spectrum)))
 
 
 def _over_sites(function: Callable, values: Array, num_axes: int) -> Array:
