@@ -15,12 +15,20 @@ if TYPE_CHECKING:
     from nnft_mcmc._checks import InputError as InputError
     from nnft_mcmc.architectures import Architecture as Architecture
     from nnft_mcmc.architectures import CosNet as CosNet
+    from nnft_mcmc.architectures import CubeNet as CubeNet
+    from nnft_mcmc.architectures import EuclideanNet as EuclideanNet
     from nnft_mcmc.architectures import ExactCorrelators as ExactCorrelators
     from nnft_mcmc.architectures import GaussNet as GaussNet
     from nnft_mcmc.architectures import IidNeurons as IidNeurons
+    from nnft_mcmc.architectures import InfiniteWidth as InfiniteWidth
+    from nnft_mcmc.architectures import LatticeModes as LatticeModes
+    from nnft_mcmc.architectures import MaternNet as MaternNet
     from nnft_mcmc.architectures import PlaneWaveNet as PlaneWaveNet
     from nnft_mcmc.architectures import ScalarNet as ScalarNet
+    from nnft_mcmc.architectures import SiteField as SiteField
+    from nnft_mcmc.architectures import StratifiedNet as StratifiedNet
     from nnft_mcmc.architectures import SumOfNeurons as SumOfNeurons
+    from nnft_mcmc.architectures import TwoQuadratureNet as TwoQuadratureNet
     from nnft_mcmc.ensemble import Ensemble as Ensemble
     from nnft_mcmc.exact import TransferMatrix as TransferMatrix
     from nnft_mcmc.exact import width_shift as width_shift
@@ -46,12 +54,20 @@ _HOMES = {
     "nnft_mcmc.architectures": (
         "Architecture",
         "CosNet",
+        "CubeNet",
+        "EuclideanNet",
         "ExactCorrelators",
         "GaussNet",
         "IidNeurons",
+        "InfiniteWidth",
+        "LatticeModes",
+        "MaternNet",
         "PlaneWaveNet",
         "ScalarNet",
+        "SiteField",
+        "StratifiedNet",
         "SumOfNeurons",
+        "TwoQuadratureNet",
     ),
     "nnft_mcmc.ensemble": ("Ensemble",),
     "nnft_mcmc.exact": ("TransferMatrix", "width_shift"),

@@ -30,6 +30,10 @@ class LocalPolynomial(eqx.Module):
 
     coefficients: np.ndarray
 
+    def __hash__(self) -> int:
+        """By value, so that `jax.jit(ensemble.log_density)` can tell ensembles apart."""
+        return hash((self.coefficients.shape, self.coefficients.tobytes()))
+
     def per_site(self, field: Float[Array, "*sites"]) -> Float[Array, "*sites"]:
         """What each site adds to the action."""
         total = jnp.zeros_like(field)

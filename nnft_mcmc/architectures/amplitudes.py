@@ -9,14 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jaxtyping import Array
-from numpyro.distributions import constraints
+
+from nnft_mcmc.architectures.priors import NoSmoothMap
 
 
 class Signs(dist.Distribution):
     """+scale or -scale with equal probability."""
 
     arg_constraints: ClassVar[dict] = {}
-    support = constraints.real
+    support = NoSmoothMap("output weights of the sign law take two values", event_dim=0)
     pytree_aux_fields = ("scale",)
 
     def __init__(self, scale: float) -> None:

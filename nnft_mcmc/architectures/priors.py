@@ -27,6 +27,7 @@ from jaxtyping import Array, Float
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import ParameterFreeTransform, Transform, biject_to
 
+from nnft_mcmc import _checks
 from nnft_mcmc.architectures.radial import RHO_MAX, RadialLaw
 
 
@@ -64,6 +65,30 @@ class _PhaseScore(ParameterFreeTransform):
 @biject_to.register(_Circle)
 def _phase_score(constraint: _Circle) -> Transform:
     return _PhaseScore()
+
+
+class NoSmoothMap(constraints.Constraint):
+    """A support that no smooth map from R^n covers: parameters on it can be redrawn, but not moved by HMC or NUTS."""
+
+    def __init__(self, what: str, event_dim: int) -> None:
+        self.what, self.event_dim = what, event_dim
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.isfinite(x).all(axis=tuple(range(-self.event_dim, 0)))
+
+    def feasible_like(self, prototype: Array) -> Array:
+        return jnp.zeros_like(prototype)
+
+    def tree_flatten(self) -> tuple:
+        return (), ((), {"what": self.what, "event_dim": self.event_dim})
+
+
+@biject_to.register(NoSmoothMap)
+def _refuse(constraint: NoSmoothMap) -> Transform:
+    raise _checks.InputError(
+        f"{constraint.what}, which no smooth map from R^n covers, so that Hamiltonian trajectories cannot move them; use"
+        " the refresh sampler."
+    )
 
 
 class UniformPhase(dist.Distribution):

@@ -18,45 +18,19 @@ import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float
 from numpy.polynomial.legendre import leggauss
 from numpyro.distributions import constraints
-from numpyro.distributions.transforms import Transform, biject_to
 from scipy.special import j0, j1
 
 from nnft_mcmc import _checks
 from nnft_mcmc.architectures._base import ExactCorrelators, SumOfNeurons, Theta, points
 from nnft_mcmc.architectures.euclidean import TwoQuadratureNet, on_host
 from nnft_mcmc.architectures.plane_wave import IsotropicNet, differences_of_halves
+from nnft_mcmc.architectures.priors import NoSmoothMap
 from nnft_mcmc.architectures.radial import RadialLaw
 from nnft_mcmc.exact.cumulants import independent_neurons_cumulant
 
 _NODES, _WEIGHTS = leggauss(16)
 # A panel of quadrature nodes spans at most this phase k r, so that 16 nodes resolve it to rounding.
 _PHASE_PER_PANEL = 8.0
-
-
-class _Shells(constraints.Constraint):
-    """One spherical shell for each neuron."""
-
-    event_dim = 1
-
-    def __init__(self, law: RadialLaw, width: int) -> None:
-        self.law, self.width = law, width
-
-    def __call__(self, x: Array) -> Array:
-        return jnp.isfinite(x).all(axis=-1)
-
-    def feasible_like(self, prototype: Array) -> Array:
-        return jnp.zeros_like(prototype)
-
-    def tree_flatten(self) -> tuple:
-        return (), ((), {"law": self.law, "width": self.width})
-
-
-@biject_to.register(_Shells)
-def _no_map_onto_shells(constraint: _Shells) -> Transform:
-    raise _checks.InputError(
-        "stratified momenta live on spherical shells, which no smooth map from R^n covers, so hmc and nuts cannot move"
-        " them; use the refresh or composite sampler."
-    )
 
 
 class StratifiedMomenta(dist.Distribution):
@@ -71,7 +45,7 @@ class StratifiedMomenta(dist.Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        return _Shells(self.law, self.width)
+        return NoSmoothMap("stratified momenta live on spherical shells", event_dim=1)
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         key_radius, key_direction = jax.random.split(key)

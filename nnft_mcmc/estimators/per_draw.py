@@ -10,7 +10,7 @@ time: of (c, c + t) and (c, c - t) the pairs that exist are averaged.
     correlator(t)  = time_slice(c) time_slice(c +- t), the zero-momentum correlator C(t)
     virial         = [ sum_i a_i^2/Var(a_i) + sum_x phi(x) dS_int/dphi(x) ] / (number of output weights)
 
-<virial> = 1 exactly, at every width, for normal output weights (PHYSICS.md 7): the Schwinger-Dyson equation of a
+<virial> = 1 exactly, at every width, for normal output weights: the Schwinger-Dyson equation of a
 rescaling of the output weights.
 """
 

@@ -1,4 +1,4 @@
-"""Exact cumulants and correlators of a sum of independent neurons at any width (PHYSICS.md 5, lectures (44)-(51)).
+"""Exact cumulants and correlators of a sum of independent neurons at any width (lectures (44)-(51)).
 
     phi = N^{-1/2} sum_i psi_i,     kappa_r[phi] = N^{-r/2} sum_i kappa_r[psi_i] = N^{1-r/2} kappa_r[psi]  (i.i.d.)
 

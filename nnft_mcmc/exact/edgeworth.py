@@ -1,4 +1,4 @@
-r"""The action from the correlators, to first order in the non-Gaussianity (PHYSICS.md 6, Edgeworth).
+r"""The action from the correlators, to first order in the non-Gaussianity (Edgeworth).
 
 For fields phi_a on n points with two-point function G and connected four-point function Gc4 = O(1/N), h = G^{-1} phi,
 

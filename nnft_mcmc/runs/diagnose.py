@@ -75,7 +75,7 @@ def _finite(arrays: Chunk) -> Check:
 
 def _moving(arrays: Chunk) -> Iterator[Check]:
     num_chains = len(arrays["observables"]["phi2"])
-    stuck = {k for a in _watched(arrays).values() for k in range(num_chains) if not (np.ptp(a[k], axis=0) > 0).all()}
+    stuck = {k for a in _watched(arrays).values() for k in range(num_chains) if (a[k] == a[k, :1]).all(axis=0).any()}
     remedy = "the sampler rejects everything there: try another sampler, a smaller step or a weaker coupling"
     yield Check("moving", f"{len(stuck)} of {num_chains} chains never move", "0", not stuck, remedy)
     for name, rate in arrays["sample_stats"].items():

@@ -2,7 +2,7 @@
 
 The model samples every parameter from its prior, keeps the field as a deterministic site and adds -S_int as a factor.
 NumPyro moves on the unconstrained images of the parameters; `architectures/priors.py` says which maps those are and why
-they have no wall, seam or singular point.
+they have no wall and no singular point.
 """
 
 from abc import abstractmethod

@@ -111,7 +111,7 @@ def cos_features(points):
 
 
 def test_cos_net_figures():
-    """PHYSICS: G and Gc4 of N = 1; excess kurtosis 3/2N everywhere. The sixth cumulant at one point is zero."""
+    """Cos-net: G and Gc4 of N = 1; excess kurtosis 3/2N everywhere. The sixth cumulant at one point is zero."""
     neuron = weighted_moments(normal_moment(), quadrature_moments(*cos_features([0.0, 0.7, 1.5, -0.4])))
     np.testing.assert_allclose(sum_of_neurons_cumulant(neuron, 2, 1, even=True), 0.3913522691, atol=5e-11)
     np.testing.assert_allclose(sum_of_neurons_cumulant(neuron, 4, 1, even=True), 0.2973836815, atol=5e-11)
@@ -122,7 +122,7 @@ def test_cos_net_figures():
 
 
 def test_gauss_net_figures():
-    """PHYSICS: d = 1, N = 1, s0 = s1 = 1, sb = .5 at (.5, .2, -.3, .7)."""
+    """Gauss-net, d = 1, N = 1, s0 = s1 = 1, sb = .5 at (.5, .2, -.3, .7)."""
     points, bias_std = np.array([0.5, 0.2, -0.3, 0.7]), 0.5
     z, weights = hermegauss(50)
     exponent = points[:, None, None] * z[:, None] + bias_std * z

@@ -17,7 +17,7 @@ WIDTHS = np.array([800, 1600, 3200, 6400])
 
 
 def cos_two_point(x, y):
-    """PHYSICS 2 with s0 = s1 = 1."""
+    """Gc4 of the cos-net with s0 = s1 = 1."""
     return np.exp(-np.sum((x - y) ** 2, axis=-1) / 2) / 2
 
 
@@ -85,7 +85,7 @@ def test_negative_kurtosis_has_a_positive_coupling():
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_couplings_are_the_printed_contractions(n):
-    """lambda4 and Q of PHYSICS 6 written out in indices."""
+    """lambda4 and Q written out in indices."""
     rng = np.random.default_rng(n)
     reference = random_action(n)
     g, gc4 = reference.covariance, 0.05 * symmetric_tensor(rng, n, 4)
