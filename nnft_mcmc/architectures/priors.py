@@ -86,8 +86,8 @@ class NoSmoothMap(constraints.Constraint):
 @biject_to.register(NoSmoothMap)
 def _refuse(constraint: NoSmoothMap) -> Transform:
     raise _checks.InputError(
-        f"{constraint.what}, which no smooth map from R^n covers, so that Hamiltonian trajectories cannot move them; use"
-        " the refresh sampler."
+        f"{constraint.what}, which no smooth map from R^n covers, so that Hamiltonian trajectories cannot move them;"
+        " use the refresh sampler."
     )
 
 

@@ -38,8 +38,8 @@ class PropagatorNet(IsotropicNet):
     def propagator_power(self) -> float:
         """s."""
 
-    @property
-    def momentum_law(self) -> RadialLaw:
+    @property  # type: ignore[misc] # derived, hence a property
+    def momentum_law(self) -> RadialLaw:  # type: ignore[override]
         """The law of |w|."""
         return _momentum_law(self.dim, self.mass, self.cutoff, self.propagator_power + self.alpha)
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import numpyro.distributions as dist
 from jaxtyping import Array
+from numpyro.distributions import biject_to
 from numpyro.infer.mcmc import MCMCKernel
 
 from nnft_mcmc import _checks
@@ -54,6 +56,11 @@ class Sampler(ABC):
     @abstractmethod
     def statistics(self, state: Any) -> dict[str, Array]:
         """What one transition says of itself, by ArviZ's names: acceptance_rate always, then diverging, n_steps, ..."""
+
+
+def require_smooth_map(distribution: dist.Distribution) -> None:
+    """Raise `InputError` where Hamiltonian moves cannot reach a parameter's support, before anything is compiled."""
+    biject_to(distribution.support)
 
 
 class BatchedKernel(MCMCKernel):

@@ -22,7 +22,7 @@ from numpyro.infer.util import potential_energy
 
 from nnft_mcmc import _checks
 from nnft_mcmc.ensemble import Ensemble
-from nnft_mcmc.sampling._base import BatchedKernel, Position, Sampler, position_of_z
+from nnft_mcmc.sampling._base import BatchedKernel, Position, Sampler, position_of_z, require_smooth_map
 from nnft_mcmc.sampling.refresh import RefreshKernel, RefreshState, sum_of_neurons
 
 
@@ -43,6 +43,7 @@ class CompositeKernel(BatchedKernel):
         self.architecture = sum_of_neurons("composite", ensemble)
         self._refresh = RefreshKernel(ensemble)
         self._prior = self.architecture.prior()["amplitudes"].to_event()
+        require_smooth_map(self._prior)
         self._hmc = NumpyroHMC(
             self._model,
             num_steps=num_steps,

@@ -21,7 +21,7 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from nnft_mcmc import _checks
 from nnft_mcmc.ensemble import Ensemble
-from nnft_mcmc.sampling._base import Position, Sampler
+from nnft_mcmc.sampling._base import Position, Sampler, require_smooth_map
 
 
 def numpyro_model(ensemble: Ensemble) -> Callable[[], None]:
@@ -49,6 +49,15 @@ class _Hamiltonian(Sampler):
     @abstractmethod
     def check_trajectory(self) -> None:
         """Refuse trajectories that cannot be."""
+
+    def kernel(self, ensemble: Ensemble) -> MCMCKernel:
+        for distribution in ensemble.architecture.prior().values():
+            require_smooth_map(distribution)
+        return self.hamiltonian_kernel(numpyro_model(ensemble))
+
+    @abstractmethod
+    def hamiltonian_kernel(self, model: Callable[[], None]) -> MCMCKernel:
+        """The NumPyro kernel on the ensemble's model."""
 
     def position(self, ensemble: Ensemble, kernel: MCMCKernel) -> Callable[[HMCState], Position]:
         constrain = kernel.postprocess_fn((), {})
@@ -80,9 +89,9 @@ class HMC(_Hamiltonian):
     def check_trajectory(self) -> None:
         _checks.integer("sampler.num_steps", self.num_steps, minimum=1)
 
-    def kernel(self, ensemble: Ensemble) -> MCMCKernel:
+    def hamiltonian_kernel(self, model: Callable[[], None]) -> MCMCKernel:
         return NumpyroHMC(
-            numpyro_model(ensemble),
+            model,
             num_steps=self.num_steps,
             trajectory_length=None,  # otherwise NumPyro silently takes steps of 2 pi/num_steps
             target_accept_prob=self.target_accept,
@@ -99,9 +108,9 @@ class NUTS(_Hamiltonian):
     def check_trajectory(self) -> None:
         _checks.integer("sampler.max_tree_depth", self.max_tree_depth, minimum=1, maximum=20)
 
-    def kernel(self, ensemble: Ensemble) -> MCMCKernel:
+    def hamiltonian_kernel(self, model: Callable[[], None]) -> MCMCKernel:
         return NumpyroNUTS(
-            numpyro_model(ensemble),
+            model,
             max_tree_depth=self.max_tree_depth,
             target_accept_prob=self.target_accept,
             init_strategy=init_to_sample,
