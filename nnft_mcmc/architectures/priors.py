@@ -1,15 +1,19 @@
 """Parameter densities that NumPyro lacks, each with the map by which Hamiltonian Monte Carlo walks on its support.
 
-HMC and NUTS move in R^n. What they need is a map from a standard normal vector z onto the support of a density, without
-walls (a boundary at finite distance, where a leapfrog step jumps out) or singular points (where the map or the density
-is not smooth). In the free theory they then see a normal distribution in every direction. NumPyro finds that map
-through the support of a distribution, so the choice is made here once and holds for every sampler, while P(theta) stays
-the density of the parameters themselves.
+HMC and NUTS move in R^n. What they need is a smooth map onto the support of a density, without walls (a boundary at
+finite distance, where a leapfrog step jumps out), seams (two far ends that are the same point) or singular points
+(where the map or the density is not smooth). NumPyro finds that map through the support of a distribution, so the
+choice is made here once and holds for every sampler, while P(theta) stays the density of the parameters themselves.
 
-Phases, uniform on the circle: b = 2 pi Phi(z) - pi. The two ends of the circle lie at infinite distance; what is cut
-apart there is connected through the rest of the circle, for the field does not change when b moves by pi and the output
-weight changes sign. (The circle unrolled onto the real line has no end either, but a walker diffuses along it without
-limit: mass adaptation takes the way for a width, the step size collapses, and a NUTS trajectory never turns back.)
+Phases, uniform on the circle: the walker z moves on the real line, the circle unrolled, b = z modulo 2 pi. Every field
+is a periodic function of z. A flat density on the line would not do: a walker would diffuse along it without limit,
+mass adaptation would take the way for a width, and a NUTS trajectory would never turn back. So z has the density
+
+    P(b) h(z),    h(z) = Phi(z + pi) - Phi(z - pi),    sum_n h(z + 2 pi n) = 1,
+
+Phi the normal distribution function: h is the probability of the turn of the circle on which z lies, given b, so that b
+keeps exactly its density P(b), and z, about as broad as one turn, passes from one turn to the next without noticing.
+(A logistic or normal-score map to (-pi, pi) has a seam, an angle of a vector in the plane a singular point.)
 
 Momenta, isotropic in R^d: the walker z has a standard normal density in R^d, and |w| is the quantile of |z|'s
 probability: w = z/|z| k(|z|), Pr(|w'| > k) = Pr(chi_d > |z|). It is smooth at the origin too, since k is proportional
@@ -22,7 +26,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from jax.scipy.special import gammainc, gammaincc, ndtr, ndtri
+from jax.scipy.special import gammainc, gammaincc, log_ndtr
 from jaxtyping import Array, Float
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import ParameterFreeTransform, Transform, biject_to
@@ -44,27 +48,27 @@ class _Circle(constraints.ParameterFreeConstraint):
 circle = _Circle()
 
 
-class _PhaseScore(ParameterFreeTransform):
-    """z in R to the phase b = 2 pi Phi(z) - pi."""
+class _Unroll(ParameterFreeTransform):
+    """z on the real line to the circle; its 'Jacobian' is the share h(z) of b's density that z has."""
 
     domain = constraints.real
     codomain = circle
 
     def __call__(self, x: Array) -> Array:
-        return 2 * math.pi * ndtr(x) - math.pi
+        return jnp.remainder(x + math.pi, 2 * math.pi) - math.pi
 
     def _inverse(self, y: Array) -> Array:
-        eps = jnp.finfo(y.dtype).eps
-        below = jnp.remainder(y + math.pi, 2 * math.pi) / (2 * math.pi)
-        return ndtri(jnp.clip(below, eps, 1 - eps))  # -pi itself is as far as rounding can tell
+        return y  # the turn around zero
 
     def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: None = None) -> Array:
-        return -0.5 * x * x + 0.5 * math.log(2 * math.pi)
+        r = jnp.abs(x)  # h is even; in logarithms, so that it does not underflow far out
+        near, far = log_ndtr(math.pi - r), log_ndtr(-math.pi - r)
+        return near + jnp.log1p(-jnp.exp(far - near))
 
 
 @biject_to.register(_Circle)
-def _phase_score(constraint: _Circle) -> Transform:
-    return _PhaseScore()
+def _unroll(constraint: _Circle) -> Transform:
+    return _Unroll()
 
 
 class NoSmoothMap(constraints.Constraint):
