@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from nnft_mcmc import _checks
 
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"nnft: cannot write or read{where}: {error.strerror or error}{kept}.", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        print("\nnnft: interrupted; what was sampled is kept, continue with --resume.", file=sys.stderr)
+        kept = "; what was sampled is kept, continue with --resume" if options.command is _run else ""
+        print(f"\nnnft: interrupted{kept}.", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
@@ -77,7 +79,22 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", required=True, metavar="FORMAT", help="netcdf")
     export.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
     export.set_defaults(command=_export)
+    _add_correlators(commands)
     return parser
+
+
+def _add_correlators(commands: Any) -> None:
+    help_text = "connected 2-, 4- and 6-point functions without insertion, streamed from independent draws"
+    command = commands.add_parser("correlators", help=help_text, description=help_text)
+    command.add_argument("config", type=Path, metavar="CONFIG", help="TOML or YAML configuration")
+    command.add_argument("--order", default="2,4", metavar="2,4,6", help="orders to estimate (default 2,4)")
+    command.add_argument("--num-draws", default="1e6", metavar="N", help="number of draws, such as 1e7 (default 1e6)")
+    command.add_argument("--points", type=Path, metavar="FILE", help="tuples of points, one on each line: 0; 0.5")
+    command.add_argument("--method", default="draws", metavar="METHOD", help="draws of whole networks, or williams")
+    command.add_argument("--seed", type=int, metavar="N", help="seed instead of the configuration's")
+    command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one entry")
+    command.add_argument("--json", action="store_true", help="print numbers as JSON")
+    command.set_defaults(command=_correlators)
 
 
 def _use_float64() -> None:
@@ -150,6 +167,24 @@ def _export(options: argparse.Namespace) -> int:
     export.export(RunDirectory(options.run), options.to, options.out)
     print(f"Wrote {options.out}")
     return 0
+
+
+def _correlators(options: argparse.Namespace) -> int:
+    _use_float64()
+    from nnft_mcmc.runs import config, correlators
+
+    orders, num_draws = correlators.parse_orders(options.order), correlators.parse_count(options.num_draws)
+    configuration = config.load(options.config, options.set)
+    lattice = configuration.ensemble.lattice
+    if options.points is None:
+        tuples = correlators.default_tuples(lattice, orders)
+    else:
+        tuples = correlators.read_tuples(options.points, lattice.dim, orders)
+    if not options.json:
+        print(correlators.announce(configuration, num_draws, options.method), flush=True)
+    found = correlators.estimate(configuration, tuples, num_draws, options.method, options.seed)
+    print(json.dumps(correlators.as_json(found)) if options.json else correlators.text(found))
+    return 0 if found.symmetric else EXIT_FAILED
 
 
 if __name__ == "__main__":
