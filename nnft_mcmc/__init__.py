@@ -13,22 +13,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nnft_mcmc._checks import InputError as InputError
+    from nnft_mcmc.architectures import MLP as MLP
     from nnft_mcmc.architectures import Architecture as Architecture
+    from nnft_mcmc.architectures import CallableNet as CallableNet
+    from nnft_mcmc.architectures import ConvNet as ConvNet
     from nnft_mcmc.architectures import CosNet as CosNet
     from nnft_mcmc.architectures import CubeNet as CubeNet
+    from nnft_mcmc.architectures import DeepEuclideanNet as DeepEuclideanNet
+    from nnft_mcmc.architectures import DenseNet as DenseNet
+    from nnft_mcmc.architectures import EquivariantNet as EquivariantNet
     from nnft_mcmc.architectures import EuclideanNet as EuclideanNet
     from nnft_mcmc.architectures import ExactCorrelators as ExactCorrelators
     from nnft_mcmc.architectures import GaussNet as GaussNet
     from nnft_mcmc.architectures import IidNeurons as IidNeurons
     from nnft_mcmc.architectures import InfiniteWidth as InfiniteWidth
     from nnft_mcmc.architectures import LatticeModes as LatticeModes
+    from nnft_mcmc.architectures import LinearAttention as LinearAttention
     from nnft_mcmc.architectures import MaternNet as MaternNet
     from nnft_mcmc.architectures import PlaneWaveNet as PlaneWaveNet
     from nnft_mcmc.architectures import ScalarNet as ScalarNet
     from nnft_mcmc.architectures import SiteField as SiteField
+    from nnft_mcmc.architectures import SoftmaxAttention as SoftmaxAttention
     from nnft_mcmc.architectures import StratifiedNet as StratifiedNet
     from nnft_mcmc.architectures import SumOfNeurons as SumOfNeurons
     from nnft_mcmc.architectures import TwoQuadratureNet as TwoQuadratureNet
+    from nnft_mcmc.architectures import VectorNet as VectorNet
     from nnft_mcmc.ensemble import Ensemble as Ensemble
     from nnft_mcmc.exact import TransferMatrix as TransferMatrix
     from nnft_mcmc.exact import width_shift as width_shift
@@ -52,22 +61,31 @@ __version__ = "0.1.0"
 _HOMES = {
     "nnft_mcmc._checks": ("InputError",),
     "nnft_mcmc.architectures": (
+        "MLP",
         "Architecture",
+        "CallableNet",
+        "ConvNet",
         "CosNet",
         "CubeNet",
+        "DeepEuclideanNet",
+        "DenseNet",
+        "EquivariantNet",
         "EuclideanNet",
         "ExactCorrelators",
         "GaussNet",
         "IidNeurons",
         "InfiniteWidth",
         "LatticeModes",
+        "LinearAttention",
         "MaternNet",
         "PlaneWaveNet",
         "ScalarNet",
         "SiteField",
+        "SoftmaxAttention",
         "StratifiedNet",
         "SumOfNeurons",
         "TwoQuadratureNet",
+        "VectorNet",
     ),
     "nnft_mcmc.ensemble": ("Ensemble",),
     "nnft_mcmc.exact": ("TransferMatrix", "width_shift"),

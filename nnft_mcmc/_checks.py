@@ -36,13 +36,18 @@ def non_negative(name: str, value: Any) -> float:
     return float(value)
 
 
-def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
+# The sizes of arrays are counted with 32 bits.
+LARGEST_SIZE = 2**31 - 1
+
+
+def integer(name: str, value: Any, minimum: int, maximum: int = LARGEST_SIZE) -> int:
     """`value` as an int with minimum <= value <= maximum."""
-    upper = "" if maximum is None else f" and at most {maximum}"
-    in_range = isinstance(value, Integral) and not isinstance(value, bool)
-    if not in_range or value < minimum or (maximum is not None and value > maximum):
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    number = int(value) if whole else minimum - 1
+    if not minimum <= number <= maximum:
+        upper = f" and at most {maximum}" if maximum != LARGEST_SIZE or number > maximum else ""
         raise InputError(f"{name} is {value!r}; it must be a whole number of at least {minimum}{upper}.")
-    return int(value)
+    return number
 
 
 def one_of(name: str, value: Any, choices: Iterable[str]) -> str:

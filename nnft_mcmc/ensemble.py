@@ -27,7 +27,7 @@ class Ensemble(eqx.Module):
     def __init__(self, architecture: Architecture, lattice: Lattice, insertion: Insertion | None = None) -> None:
         if architecture.dim != lattice.dim:
             raise _checks.InputError(
-                f"lattice.shape {list(lattice.shape)} has {lattice.dim} axes and the architecture has dim ="
+                f"lattice.shape {list(lattice.shape)} is of dimension {lattice.dim} and the architecture has dim ="
                 f" {architecture.dim}; they must be equal."
             )
         if isinstance(architecture, OnLattice) and architecture.lattice != lattice:

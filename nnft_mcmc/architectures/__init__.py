@@ -1,39 +1,59 @@
 """Architectures: one family per file, with prior, forward and exact results in one class."""
 
 from nnft_mcmc.architectures._base import Architecture, ExactCorrelators, IidNeurons, NeuronMoments, SumOfNeurons
+from nnft_mcmc.architectures._infinite import InfiniteWidthKernel
+from nnft_mcmc.architectures.attention import LinearAttention, SoftmaxAttention
+from nnft_mcmc.architectures.callable import CallableNet
+from nnft_mcmc.architectures.convolution import ConvNet
+from nnft_mcmc.architectures.deep import MLP, DeepEuclideanNet
+from nnft_mcmc.architectures.dense import DenseNet
 from nnft_mcmc.architectures.euclidean import CubeNet, EuclideanNet, TwoQuadratureNet
 from nnft_mcmc.architectures.gauss import GaussNet
 from nnft_mcmc.architectures.on_lattice import InfiniteWidth, LatticeModes, OnLattice, SiteField
 from nnft_mcmc.architectures.plane_wave import CosNet, PlaneWaveNet
 from nnft_mcmc.architectures.scalar import MaternNet, PropagatorNet, ScalarNet
 from nnft_mcmc.architectures.stratified import StratifiedNet
+from nnft_mcmc.architectures.vector import EquivariantNet, VectorArchitecture, VectorNet
 
 # What `architecture.name` picks from; a constructor argument `lattice` is the one of [lattice], and `base` a table
 # [architecture.base] with a name of its own.
 REGISTRY: dict[str, type[Architecture]] = {
+    "conv_net": ConvNet,
     "cos_net": CosNet,
     "cube_net": CubeNet,
+    "dense_net": DenseNet,
     "gauss_net": GaussNet,
     "infinite_width": InfiniteWidth,
     "lattice_modes": LatticeModes,
+    "linear_attention": LinearAttention,
     "matern_net": MaternNet,
+    "mlp": MLP,
     "scalar_net": ScalarNet,
     "site_field": SiteField,
+    "softmax_attention": SoftmaxAttention,
     "stratified_net": StratifiedNet,
     "two_quadrature_net": TwoQuadratureNet,
 }
 
 __all__ = [
+    "MLP",
     "REGISTRY",
     "Architecture",
+    "CallableNet",
+    "ConvNet",
     "CosNet",
     "CubeNet",
+    "DeepEuclideanNet",
+    "DenseNet",
+    "EquivariantNet",
     "EuclideanNet",
     "ExactCorrelators",
     "GaussNet",
     "IidNeurons",
     "InfiniteWidth",
+    "InfiniteWidthKernel",
     "LatticeModes",
+    "LinearAttention",
     "MaternNet",
     "NeuronMoments",
     "OnLattice",
@@ -41,7 +61,10 @@ __all__ = [
     "PropagatorNet",
     "ScalarNet",
     "SiteField",
+    "SoftmaxAttention",
     "StratifiedNet",
     "SumOfNeurons",
     "TwoQuadratureNet",
+    "VectorArchitecture",
+    "VectorNet",
 ]

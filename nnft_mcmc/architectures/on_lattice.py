@@ -26,6 +26,7 @@ from numpyro.distributions import constraints
 
 from nnft_mcmc import _checks
 from nnft_mcmc.architectures._base import ExactCorrelators, Theta, points
+from nnft_mcmc.architectures._infinite import InfiniteWidthKernel
 from nnft_mcmc.exact.gaussian_process import GaussianProcess
 from nnft_mcmc.lattice import Lattice
 
@@ -146,12 +147,12 @@ class SiteField(_Torus):
 class InfiniteWidth(OnLattice):
     """The Gaussian process that `base` becomes at infinite width, on the sites of `lattice`: phi = K^(1/2) theta.
 
-    K is the exact two-point function of `base`, which does not depend on the width for a sum of neurons. Its
+    K is the kernel of the limit; for a sum of i.i.d. neurons it is the two-point function at every width. Its
     factorisation keeps the eigenvalues above 1e-12 of the largest, so a kernel that is singular to machine precision
     does no harm. Parameters: coefficients (rank,), standard normal.
     """
 
-    base: ExactCorrelators
+    base: ExactCorrelators | InfiniteWidthKernel
     lattice: Lattice = eqx.field(static=True)
     process: GaussianProcess = eqx.field(static=True, init=False)
 
@@ -162,7 +163,9 @@ class InfiniteWidth(OnLattice):
                 " axes; it needs a box with as many axes as the base has dimensions."
             )
         sites = self.lattice.sites.reshape(-1, self.lattice.dim)
-        kernel = self.base.two_point(sites[:, None], sites[None, :])
+        pairs = sites[:, None], sites[None, :]
+        limit = isinstance(self.base, InfiniteWidthKernel)
+        kernel = self.base.infinite_width_kernel(*pairs) if limit else self.base.two_point(*pairs)
         if not np.isfinite(kernel).all():
             raise _checks.InputError("infinite_width needs a finite G(0); give its base a finite cutoff.")
         self.process = GaussianProcess(kernel)

@@ -139,6 +139,10 @@ def _check(name: str, net: PropagatorNet) -> None:
     _checks.positive(f"{name}.mass", net.mass)
     _checks.real(f"{name}.alpha", net.alpha)
     least = net.dim / 2 - net.propagator_power
+    if isinstance(net.cutoff, str):
+        raise _checks.InputError(
+            f"{name}.cutoff is the text {net.cutoff!r}; it must be a positive number or inf (.inf in YAML), unquoted."
+        )
     if net.cutoff != math.inf:
         _checks.positive(f"{name}.cutoff", net.cutoff)
     elif net.alpha <= least:

@@ -17,7 +17,7 @@ from nnft_mcmc.references import Reference, exact_reference
 from nnft_mcmc.runs.driver import theory
 from nnft_mcmc.runs.measure import plain, rhat
 from nnft_mcmc.runs.store import RunDirectory
-from nnft_mcmc.statistics import ChiSquared, Estimate, gamma_method, hotelling, z_score
+from nnft_mcmc.statistics import ChiSquared, Estimate, TooFewDraws, gamma_method, hotelling, z_score
 
 REFERENCES = ("exact",)
 FALSE_ALARM = 1e-3
@@ -68,18 +68,22 @@ def compare(run: RunDirectory, reference: str) -> Comparison:
         return np.concatenate([[values[name] for name in local], values["two_point"][1:]])
 
     values, shift = in_rows(exact.values), in_rows(exact.shifts) if exact.shifts else None
-    test, shifted_test, cannot_judge = None, None, ""
+    names = [*local, *["two_point"] * (len(t) - 1)]
+    estimate, test, shifted_test = gamma_method(series), None, None
+    unusable = sorted({name for name, error in zip(names, estimate.error, strict=True) if not np.isfinite(error)})
+    cannot_judge = f"{', '.join(unusable)} is constant or not a number; see nnft diagnose." if unusable else ""
     try:
-        test = hotelling(series, values)
-        shifted_test = hotelling(series, values + shift) if shift is not None else None
-    except _checks.InputError as error:  # too few draws, or a series that is constant or not finite
+        if not cannot_judge:
+            test = hotelling(series, values)
+            shifted_test = hotelling(series, values + shift) if shift is not None else None
+    except TooFewDraws as error:
         cannot_judge = str(error)
     return Comparison(
         reference=exact,
         width=getattr(ensemble.architecture, "width", None),
-        names=[*local, *["two_point"] * (len(t) - 1)],
+        names=names,
         t=np.concatenate([np.full(len(local), np.nan), t[1:]]),
-        estimate=gamma_method(series),
+        estimate=estimate,
         rhat=rhat(series),
         exact=values,
         shift=shift,

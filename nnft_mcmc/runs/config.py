@@ -174,7 +174,11 @@ def _build(
     if missing:
         raise _checks.InputError(f"[{section}] lacks {', '.join(missing)}, which {_article(cls)} needs; add it.")
     complete = {name: arguments.get(name, p.default) for name, p in parameters.items()}
-    return cls(**complete, **built), {name: _plain(value) for name, value in complete.items()}
+    return cls(**complete, **built), {
+        name: _plain(value)
+        for name, value in complete.items()
+        if value is not None  # TOML has no null: what is absent is its default again
+    }
 
 
 def _known(section: str, table: Mapping[str, Any], names: Iterable[str]) -> None:

@@ -28,10 +28,27 @@ def run(config: Config, path: Path, kind: str = "sample", resume: bool = False, 
     if resume:
         _check_same_run(directory, config, kind)
     else:
+        directory.check_free()
+    chains = _chains(config, kind)  # what cannot be started leaves no directory behind
+    if not resume:
         directory.create(config, kind)
     with directory.lock():
-        _run(config, directory, kind, quiet)
+        _run(config, directory, chains, quiet)
     return directory
+
+
+def _chains(config: Config, kind: str) -> Chains:
+    ensemble, sampler = theory(config, kind)
+    length, collect = chunk_length(ensemble, sampler, config.run.store), collector(ensemble, config.run.store)
+    try:
+        return Chains(ensemble, sampler, jax.random.key(config.run.seed), collect, length)
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise _checks.InputError(
+            f"{sampler.num_chains} chains of this ensemble do not fit in memory; lower architecture.width,"
+            " lattice.shape or sampler.num_chains."
+        ) from None
 
 
 def _check_same_run(directory: RunDirectory, config: Config, kind: str) -> None:
@@ -47,11 +64,9 @@ def _check_same_run(directory: RunDirectory, config: Config, kind: str) -> None:
         )
 
 
-def _run(config: Config, directory: RunDirectory, kind: str, quiet: bool) -> None:
-    ensemble, sampler = theory(config, kind)
-    length = chunk_length(ensemble, sampler, config.run.store)
+def _run(config: Config, directory: RunDirectory, chains: Chains, quiet: bool) -> None:
+    sampler, length, lattice = chains.sampler, chains.chunk_length, config.ensemble.lattice
     manifest, began = directory.manifest(), time.monotonic()
-    chains = Chains(ensemble, sampler, jax.random.key(config.run.seed), collector(ensemble, config.run.store), length)
     checkpoint = directory.checkpoint()
     if checkpoint is not None:
         chains.restore(checkpoint.leaves)
@@ -70,7 +85,7 @@ def _run(config: Config, directory: RunDirectory, kind: str, quiet: bool) -> Non
         bar.set_description("sampling")
         for number in chunk_lengths(sampler.num_samples - draws, length):
             chunk = chains.draw(number)
-            directory.append(chunk, ensemble, length)
+            directory.append(chunk, lattice, length)
             draws += number
             directory.write_checkpoint(Checkpoint(warmup, draws, chains.leaves()))
             seconds = manifest["seconds"] + time.monotonic() - began

@@ -18,6 +18,7 @@ import os
 import platform
 import shutil
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ import xarray as xr
 import zarr
 
 from nnft_mcmc import _checks
-from nnft_mcmc.ensemble import Ensemble
+from nnft_mcmc.lattice import Lattice
 from nnft_mcmc.runs import config as configuration
 from nnft_mcmc.runs.results import dims_of, label
 from nnft_mcmc.sampling import Chunk
@@ -67,14 +68,18 @@ class RunDirectory:
         """Whether a run is here."""
         return (self.path / "manifest.json").exists()
 
-    def create(self, config: configuration.Config, kind: str) -> None:
-        """Begin a run; the directory must be new or empty."""
+    def check_free(self) -> None:
+        """Refuse a directory that is not new or empty."""
         if self.exists:
             raise _checks.InputError(
                 f"{self.path} already holds a run; continue it with --resume, or give another --out directory."
             )
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise _checks.InputError(f"{self.path} exists and is not an empty directory; give another --out directory.")
+
+    def create(self, config: configuration.Config, kind: str) -> None:
+        """Begin a run; the directory must be new or empty."""
+        self.check_free()
         versions = {name: importlib.metadata.version(name) for name in PACKAGES}
         manifest = {
             "format": FORMAT,
@@ -124,6 +129,8 @@ class RunDirectory:
             raise _checks.InputError(
                 f"{self.path}/manifest.json is damaged; restore it from a copy of the run."
             ) from None
+        if not isinstance(manifest, dict):
+            raise _checks.InputError(f"{self.path}/manifest.json is damaged; restore it from a copy of the run.")
         if manifest.get("format") != FORMAT:
             raise _checks.InputError(
                 f"{self.path} has the run format {manifest.get('format')!r} and this version reads {FORMAT}; use the"
@@ -144,9 +151,12 @@ class RunDirectory:
         file = self.path / "checkpoint.npz"
         if not file.exists():
             return None
-        with np.load(file) as saved:
-            leaves = [saved[f"leaf_{k}"] for k in range(len(saved.files) - 2)]
-            return Checkpoint(int(saved["warmup"]), int(saved["draws"]), leaves)
+        try:
+            with np.load(file) as saved:
+                leaves = [saved[f"leaf_{k}"] for k in range(len(saved.files) - 2)]
+                return Checkpoint(int(saved["warmup"]), int(saved["draws"]), leaves)
+        except (zipfile.BadZipFile, ValueError, EOFError, KeyError):
+            raise _checks.InputError(f"{file} is damaged; restore it from a copy of the run.") from None
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint in one step."""
@@ -154,7 +164,7 @@ class RunDirectory:
         content: dict[str, Any] = {"warmup": np.array(checkpoint.warmup), "draws": np.array(checkpoint.draws), **leaves}
         _replace(self.path / "checkpoint.npz", lambda file: np.savez(file, **content))
 
-    def append(self, chunk: Chunk, ensemble: Ensemble, chunk_length: int) -> None:
+    def append(self, chunk: Chunk, lattice: Lattice, chunk_length: int) -> None:
         """Add a chunk of draws to the arrays, making them at the first."""
         root = zarr.open_group(self.path / "data.zarr", mode="a")
         for group, members in chunk.items():
@@ -167,7 +177,7 @@ class RunDirectory:
                         shape=(chains, 0, *rest),
                         chunks=(chains, chunk_length, *rest),
                         dtype=values.dtype,
-                        dimension_names=dims_of(group, name, values.ndim, ensemble.lattice),
+                        dimension_names=dims_of(group, name, values.ndim, lattice),
                     )
                 root[key].append(values, axis=1)
 
