@@ -6,6 +6,7 @@ everything built on it is imported when a command needs it, so that `--help` ans
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _checks.InputError as error:
         print(f"nnft: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         kept = "; what was sampled is kept, continue with --resume" if options.command is _run else ""
@@ -180,8 +184,9 @@ def _correlators(options: argparse.Namespace) -> int:
         tuples = correlators.default_tuples(lattice, orders)
     else:
         tuples = correlators.read_tuples(options.points, lattice.dim, orders)
+    announcement = correlators.announce(configuration, num_draws, options.method)
     if not options.json:
-        print(correlators.announce(configuration, num_draws, options.method), flush=True)
+        print(announcement, flush=True)
     found = correlators.estimate(configuration, tuples, num_draws, options.method, options.seed)
     print(json.dumps(correlators.as_json(found)) if options.json else correlators.text(found))
     return 0 if found.symmetric else EXIT_FAILED

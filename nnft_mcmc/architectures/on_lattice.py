@@ -163,9 +163,9 @@ class InfiniteWidth(OnLattice):
                 " axes; it needs a box with as many axes as the base has dimensions."
             )
         sites = self.lattice.sites.reshape(-1, self.lattice.dim)
-        pairs = sites[:, None], sites[None, :]
-        limit = isinstance(self.base, InfiniteWidthKernel)
-        kernel = self.base.infinite_width_kernel(*pairs) if limit else self.base.two_point(*pairs)
+        base = self.base
+        kernel_of = base.infinite_width_kernel if isinstance(base, InfiniteWidthKernel) else base.two_point
+        kernel = kernel_of(sites[:, None], sites[None, :])
         if not np.isfinite(kernel).all():
             raise _checks.InputError("infinite_width needs a finite G(0); give its base a finite cutoff.")
         self.process = GaussianProcess(kernel)

@@ -122,7 +122,6 @@ def estimate(
     config: Config, tuples: Sequence[FloatArray], num_draws: int, method: str = "draws", seed: int | None = None
 ) -> Correlators:
     """Estimate every tuple from `num_draws` networks or, with Williams' technique, neurons; a bar on stderr."""
-    _checks.one_of("--method", method, METHODS)
     architecture = config.ensemble.architecture
     seed = config.run.seed if seed is None else _checks.integer("--seed", seed, 0, 2**63 - 1)
     points, numbers = np.unique(np.concatenate(tuples), axis=0, return_inverse=True)
@@ -134,8 +133,7 @@ def estimate(
         if method == "draws":
             found = estimate_n_point(architecture, key, num_draws, index_tuples, points, progress=bar.update)
         else:
-            neurons = iid_neurons(architecture)
-            found = williams(neurons, key, num_draws, index_tuples, points, progress=bar.update)
+            found = williams(iid_neurons(architecture), key, num_draws, index_tuples, points, progress=bar.update)
     exact, notes = exact_values(architecture, tuples)
     symmetric = isinstance(found, Williams) or _is_zero(found.means)
     if not symmetric:
@@ -179,7 +177,10 @@ def _exact(architecture: Architecture, points: FloatArray) -> Any:
 
 
 def announce(config: Config, num_draws: int, method: str) -> str:
-    """What is about to be done."""
+    """What is about to be done; refuses a method that this ensemble does not allow."""
+    _checks.one_of("--method", method, METHODS)
+    if method == "williams":
+        iid_neurons(config.ensemble.architecture)
     tables = config.tables["architecture"]
     arguments = ", ".join(f"{key} = {value}" for key, value in tables.items() if key != "name")
     what = "independent networks, without insertion" if method == "draws" else "single neurons, exact in the width"

@@ -11,6 +11,9 @@ from nnft_mcmc.runs.config import Config
 from nnft_mcmc.runs.diagnose import Check, verdict
 from nnft_mcmc.runs.measure import Measurement
 
+# Beyond this a number is printed with an exponent.
+UNREADABLE = 1e6
+
 
 def announce(config: Config, path: Path, kind: str) -> str:
     """What a run is about to do."""
@@ -56,6 +59,8 @@ def with_error(value: float, error: float) -> str:
     """value ± error, to two digits of the error."""
     if not (math.isfinite(value) and math.isfinite(error) and error > 0):
         return f"{_number(value, 6)} ± {_number(error, 2)}"
+    if max(abs(value), error) >= UNREADABLE:
+        return f"{value:.3g} ± {error:.2g}"
     decimals = max(0, 1 - math.floor(math.log10(error)))
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 

@@ -56,7 +56,8 @@ class CumulantEstimate:
     @property
     def error(self) -> FloatArray:
         """One standard error, (K,)."""
-        return np.sqrt(np.diag(self.covariance))
+        with np.errstate(invalid="ignore"):
+            return np.sqrt((len(self.replicas) - 1) * self.replicas.var(axis=0))
 
     @property
     def covariance(self) -> FloatArray:
