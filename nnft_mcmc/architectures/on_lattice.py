@@ -31,6 +31,8 @@ from nnft_mcmc.exact.gaussian_process import GaussianProcess
 from nnft_mcmc.lattice import Lattice
 
 DISPERSIONS = ("lattice", "continuum")
+# A point this near to a site, in units of the spacing, is that site.
+ON_SITE = 1e-6
 
 
 class OnLattice(ExactCorrelators):
@@ -52,14 +54,19 @@ class OnLattice(ExactCorrelators):
         """<phi(i) phi(j)> for site indices (..., dim)."""
 
     def forward(self, theta: Theta, x: Float[Array, " dim"]) -> Float[Array, ""]:
-        index = jnp.round((x - self.lattice.sites.reshape(-1, self.dim)[0]) / self.lattice.spacing).astype(int)
-        return self.on_sites(theta)[tuple(index % jnp.asarray(self.lattice.shape))]
+        """phi_theta at a site; NaN at a point that is none, where there is no field."""
+        steps = (x - self.lattice.sites.reshape(-1, self.dim)[0]) / self.lattice.spacing
+        index, shape = jnp.round(steps).astype(int), jnp.asarray(self.lattice.shape)
+        exists = jnp.all(jnp.abs(steps - index) < ON_SITE)
+        if self.lattice.geometry == "box":
+            exists &= jnp.all((index >= 0) & (index < shape))
+        return jnp.where(exists, self.on_sites(theta)[tuple(index % shape)], jnp.nan)
 
     def _indices(self, x: np.ndarray) -> np.ndarray:
         steps = (x - self.lattice.sites.reshape(-1, self.dim)[0]) / self.lattice.spacing
         index = np.rint(steps).astype(int)
         outside = self.lattice.geometry == "box" and ((index < 0) | (index >= self.lattice.shape)).any()
-        if outside or np.abs(steps - index).max(initial=0.0) > 1e-6:
+        if outside or np.abs(steps - index).max(initial=0.0) > ON_SITE:
             raise _checks.InputError(
                 f"a point is not a site of the lattice on which {type(self).__name__} lives; give sites, such as"
                 " lattice.sites[0]."

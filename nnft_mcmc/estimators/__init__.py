@@ -1,6 +1,28 @@
-"""Estimators: what is measured on each draw, and the observables made of it."""
+"""Estimators: what is measured on each draw, the observables made of it, and free ensembles measured without storing."""
 
+from nnft_mcmc.estimators.generating import cumulant_scaling, generating_functional
+from nnft_mcmc.estimators.lattice_two_point import estimate_time_correlators, estimate_torus_two_point
+from nnft_mcmc.estimators.n_point import estimate_n_point
 from nnft_mcmc.estimators.observables import Observable, observables
+from nnft_mcmc.estimators.parameter_symmetry import absorbed
 from nnft_mcmc.estimators.per_draw import has_virial, pair_weights, per_draw, separations, virial
+from nnft_mcmc.estimators.symmetry import symmetry_test
+from nnft_mcmc.estimators.williams import williams
 
-__all__ = ["Observable", "has_virial", "observables", "pair_weights", "per_draw", "separations", "virial"]
+__all__ = [
+    "Observable",
+    "absorbed",
+    "cumulant_scaling",
+    "estimate_n_point",
+    "estimate_time_correlators",
+    "estimate_torus_two_point",
+    "generating_functional",
+    "has_virial",
+    "observables",
+    "pair_weights",
+    "per_draw",
+    "separations",
+    "symmetry_test",
+    "virial",
+    "williams",
+]

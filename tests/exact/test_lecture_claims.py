@@ -169,7 +169,8 @@ def test_scalar_net_is_the_free_propagator(dim, alpha):
     for p in (0.0, 0.9, 2.5, 4.0, 6.0):
         found, exact = smeared_transform(net, p, 3.0), smeared_propagator(dim, mass, cutoff, p, 3.0)
         assert abs(found - exact) < 1e-10
-        assert abs(found - smeared_propagator(dim, 1.01 * mass, cutoff, p, 3.0)) > 1e-6  # control
+        if p < cutoff:  # control
+            assert abs(found - smeared_propagator(dim, 1.01 * mass, cutoff, p, 3.0)) > 1e-4
     for p in (0.0, 0.9, 2.0):
         assert abs(smeared_transform(net, p, 12.0) - 1 / (p**2 + mass**2)) < dim / mass**4 / 12.0**2
 

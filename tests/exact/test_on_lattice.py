@@ -107,6 +107,14 @@ def test_the_field_at_a_site_is_that_entry_of_the_field(architecture):
     np.testing.assert_array_equal(architecture(theta, shifted), field)
 
 
+def test_there_is_no_field_off_the_sites():
+    box = Lattice((3,), 1.0)
+    wide = InfiniteWidth(CosNet(1, 1), box)
+    theta = wide.sample_parameters(jax.random.key(0))
+    assert jnp.isnan(wide(theta, jnp.array([[0.3], [2.0]]))).all()
+    assert jnp.isfinite(wide(theta, box.sites)).all()
+
+
 @pytest.mark.parametrize(
     ("build", "says"),
     [
