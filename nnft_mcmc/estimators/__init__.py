@@ -1,4 +1,4 @@
-"""Estimators: what is measured on each draw, the observables made of it, and free ensembles measured without storing."""
+"""Estimators: what is measured on each draw, observables made of it, and free ensembles measured without storing."""
 
 from nnft_mcmc.estimators.generating import cumulant_scaling, generating_functional
 from nnft_mcmc.estimators.lattice_two_point import estimate_time_correlators, estimate_torus_two_point
