@@ -30,7 +30,7 @@ import numpy as np
 
 from nnft_mcmc import CosNet
 from nnft_mcmc.estimators.n_point import estimate_n_point
-from nnft_mcmc.estimators.williams import williams
+from nnft_mcmc.estimators.single_neuron import williams
 
 NUM_POINTS, WIDTH = 256, 1000
 NUM_BLOCKS = 32

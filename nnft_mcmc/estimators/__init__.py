@@ -7,7 +7,7 @@ from nnft_mcmc.estimators.observables import Observable, observables
 from nnft_mcmc.estimators.parameter_symmetry import absorbed
 from nnft_mcmc.estimators.per_draw import has_virial, pair_weights, per_draw, separations, virial
 from nnft_mcmc.estimators.symmetry import symmetry_test
-from nnft_mcmc.estimators.williams import williams
+from nnft_mcmc.estimators.single_neuron import williams
 
 __all__ = [
     "Observable",

@@ -23,7 +23,7 @@ from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.estimators import n_point, streaming
 from nnft_mcmc.estimators.lattice_two_point import estimate_time_correlators, estimate_torus_two_point
 from nnft_mcmc.estimators.n_point import estimate_n_point
-from nnft_mcmc.estimators.williams import normal_deviations, williams
+from nnft_mcmc.estimators.single_neuron import normal_deviations, williams
 from nnft_mcmc.insertions import PhiPower
 from nnft_mcmc.lattice import Lattice
 from nnft_mcmc.statistics import CumulantAccumulator
