@@ -6,8 +6,8 @@ from nnft_mcmc.estimators.n_point import estimate_n_point
 from nnft_mcmc.estimators.observables import Observable, observables
 from nnft_mcmc.estimators.parameter_symmetry import absorbed
 from nnft_mcmc.estimators.per_draw import has_virial, pair_weights, per_draw, separations, virial
-from nnft_mcmc.estimators.symmetry import symmetry_test
 from nnft_mcmc.estimators.single_neuron import williams
+from nnft_mcmc.estimators.symmetry import symmetry_test
 
 __all__ = [
     "Observable",

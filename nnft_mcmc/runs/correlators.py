@@ -19,8 +19,8 @@ from tqdm import tqdm
 from nnft_mcmc import _checks
 from nnft_mcmc.architectures import Architecture, ExactCorrelators, NeuronMoments, OnLattice, StratifiedNet
 from nnft_mcmc.estimators.n_point import NPointEstimate, estimate_n_point
-from nnft_mcmc.estimators.streaming import Batch
 from nnft_mcmc.estimators.single_neuron import Williams, iid_neurons, williams
+from nnft_mcmc.estimators.streaming import Batch
 from nnft_mcmc.lattice import Lattice
 from nnft_mcmc.runs.config import Config
 from nnft_mcmc.runs.measure import plain
