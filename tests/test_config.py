@@ -97,9 +97,9 @@ BAD = {
     ),
     "shape of another dim": (
         phi4(lattice__shape=[5, 5]),
-        ("lattice.shape [5, 5] has 2 axes", "dim = 1", "must be equal"),
+        ("lattice.shape [5, 5] is of dimension 2", "dim = 1", "must be equal"),
     ),
-    "dim of another shape": (phi4(architecture=COSINE_2D), ("lattice.shape [5] has 1 axes", "dim = 2")),
+    "dim of another shape": (phi4(architecture=COSINE_2D), ("lattice.shape [5] is of dimension 1", "dim = 2")),
     "no sites": (phi4(lattice__shape=[0]), ("lattice.shape", "is 0", "at least 1")),
     "five axes": (phi4(lattice__shape=[2] * 5), ("lattice.shape", "[2, 2, 2, 2, 2]", "1 to 4 numbers")),
     "shape is a word": (phi4(lattice__shape="many"), ("lattice.shape", "'many'", "such as [17]")),
