@@ -36,6 +36,13 @@ def non_negative(name: str, value: Any) -> float:
     return float(value)
 
 
+def fraction(name: str, value: Any) -> float:
+    """`value` as a float strictly between 0 and 1."""
+    if not 0.0 < real(name, value) < 1.0:
+        raise InputError(f"{name} is {value!r}; it must lie between 0 and 1.")
+    return float(value)
+
+
 # The sizes of arrays are counted with 32 bits.
 LARGEST_SIZE = 2**31 - 1
 

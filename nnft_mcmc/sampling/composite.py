@@ -101,8 +101,7 @@ class Composite(Sampler):
 
     def check_settings(self) -> None:
         _checks.integer("sampler.num_steps", self.num_steps, minimum=1)
-        if not 0.0 < _checks.real("sampler.target_accept", self.target_accept) < 1.0:
-            raise _checks.InputError(f"sampler.target_accept is {self.target_accept!r}; it must lie between 0 and 1.")
+        _checks.fraction("sampler.target_accept", self.target_accept)
 
     def kernel(self, ensemble: Ensemble) -> MCMCKernel:
         return CompositeKernel(ensemble, self.num_steps, self.target_accept)

@@ -2,7 +2,7 @@
 
 The model samples every parameter from its prior, keeps the field as a deterministic site and adds -S_int as a factor.
 NumPyro moves on the unconstrained images of the parameters; `architectures/priors.py` says which maps those are and why
-they have no wall and no singular point.
+they have no wall, seam or singular point.
 """
 
 from abc import abstractmethod
@@ -42,8 +42,7 @@ class _Hamiltonian(Sampler):
     target_accept: float = 0.8
 
     def check_settings(self) -> None:
-        if not 0.0 < _checks.real("sampler.target_accept", self.target_accept) < 1.0:
-            raise _checks.InputError(f"sampler.target_accept is {self.target_accept!r}; it must lie between 0 and 1.")
+        _checks.fraction("sampler.target_accept", self.target_accept)
         self.check_trajectory()
 
     @abstractmethod
