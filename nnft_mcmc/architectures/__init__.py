@@ -1,6 +1,14 @@
 """Architectures: one family per file, with prior, forward and exact results in one class."""
 
-from nnft_mcmc.architectures._base import Architecture, ExactCorrelators, IidNeurons, NeuronMoments, SumOfNeurons
+from nnft_mcmc.architectures._base import (
+    Architecture,
+    ExactCorrelators,
+    IidNeurons,
+    NeuronMoments,
+    PlaneWaves,
+    SumOfNeurons,
+    Waves,
+)
 from nnft_mcmc.architectures._infinite import InfiniteWidthKernel
 from nnft_mcmc.architectures.attention import LinearAttention, SoftmaxAttention
 from nnft_mcmc.architectures.callable import CallableNet
@@ -58,6 +66,7 @@ __all__ = [
     "NeuronMoments",
     "OnLattice",
     "PlaneWaveNet",
+    "PlaneWaves",
     "PropagatorNet",
     "ScalarNet",
     "SiteField",
@@ -67,4 +76,5 @@ __all__ = [
     "TwoQuadratureNet",
     "VectorArchitecture",
     "VectorNet",
+    "Waves",
 ]

@@ -13,6 +13,7 @@ bounded or periodic parameter is decided by the support of its distribution; see
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -85,11 +86,16 @@ class ExactCorrelators(Architecture):
 class SumOfNeurons(Architecture):
     """phi(x) = sum_i a_i . f(theta_i, x), lectures eq. (44): `width` independent neurons f with output weights a_i.
 
-    The first axis of every parameter array counts the neurons. The output weights are the parameter `amplitudes`; f may
-    have several components, and then so has a_i.
+    The first axis of every parameter array counts the neurons, but for those in `common`, which all neurons share. The
+    output weights are the parameter `amplitudes`; f may have several components, and then so has a_i.
     """
 
     width: eqx.AbstractVar[int]
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """Names of the parameters that all neurons share."""
+        return ()
 
     @abstractmethod
     def feature(self, theta_i: Theta, x: Float[Array, " dim"]) -> Array:
@@ -101,10 +107,30 @@ class SumOfNeurons(Architecture):
 
     def neurons(self, theta: Theta, x: Float[Array, "points dim"]) -> Float[Array, "neurons points"]:
         """What each neuron adds to the field at each point."""
-        return jax.vmap(jax.vmap(self.neuron, in_axes=(None, 0)), in_axes=(0, None))(theta, x)
+        return jax.vmap(jax.vmap(self.neuron, in_axes=(None, 0)), in_axes=(self._axes(theta), None))(theta, x)
 
     def forward(self, theta: Theta, x: Float[Array, " dim"]) -> Float[Array, ""]:
-        return jnp.sum(jax.vmap(self.neuron, in_axes=(0, None))(theta, x))
+        return jnp.sum(jax.vmap(self.neuron, in_axes=(self._axes(theta), None))(theta, x))
+
+    def _axes(self, theta: Theta) -> dict[str, int | None]:
+        """The axis of each parameter that counts the neurons."""
+        return {name: None if name in self.common else 0 for name in theta}
+
+
+class Waves(NamedTuple):
+    """sum_i cosines_i cos(w_i.x) + sines_i sin(w_i.x): momenta (neurons, dim), cosines and sines (neurons,)."""
+
+    momenta: Array
+    cosines: Array
+    sines: Array
+
+
+class PlaneWaves(SumOfNeurons):
+    """One plane wave for each neuron, so that the field on a lattice is a Fourier sum; see `field_evaluation`."""
+
+    @abstractmethod
+    def waves(self, theta: Theta) -> Waves:
+        """The plane waves that the neurons are, output weights included."""
 
 
 class IidNeurons(SumOfNeurons):

@@ -17,7 +17,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures._base import Theta
+from nnft_mcmc.architectures._base import Theta, Waves
 from nnft_mcmc.architectures.amplitudes import LAWS, AmplitudeLaw
 from nnft_mcmc.architectures.plane_wave import IsotropicNet, PlaneWaveNet, WaveNeurons
 from nnft_mcmc.architectures.radial import RadialLaw
@@ -136,6 +136,10 @@ class TwoQuadratureNet(WaveNeurons):
     def feature(self, theta_i: Theta, x: Float[Array, " dim"]) -> Float[Array, " two"]:
         z = jnp.dot(theta_i["momenta"], x)
         return self.base.form_factor(theta_i["momenta"]) * jnp.stack([jnp.cos(z), jnp.sin(z)])
+
+    def waves(self, theta: Theta) -> Waves:
+        quadratures = theta["amplitudes"] * jax.vmap(self.base.form_factor)(theta["momenta"])[:, None]
+        return Waves(theta["momenta"], quadratures[:, 0], quadratures[:, 1])
 
     def wave_moment(self, order: int, x: np.ndarray) -> np.ndarray:
         return self.base.wave_moment(order, x)

@@ -19,19 +19,20 @@ import math
 from abc import abstractmethod
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures._base import NeuronMoments, Theta
+from nnft_mcmc.architectures._base import NeuronMoments, PlaneWaves, Theta, Waves
 from nnft_mcmc.architectures.amplitudes import LAWS, AmplitudeLaw
 from nnft_mcmc.architectures.priors import IsotropicMomentum, UniformPhase
 from nnft_mcmc.architectures.radial import RadialLaw
 
 
-class WaveNeurons(NeuronMoments):
+class WaveNeurons(NeuronMoments, PlaneWaves):
     """Neurons made of plane waves with the transforms M_n, up to the factor that the output weights bring."""
 
     @abstractmethod
@@ -79,6 +80,11 @@ class PlaneWaveNet(WaveNeurons):
     def feature(self, theta_i: Theta, x: Float[Array, " dim"]) -> Float[Array, ""]:
         w, b = theta_i["momenta"], theta_i["phases"]
         return self.form_factor(w) * jnp.cos(jnp.dot(w, x) + b)
+
+    def waves(self, theta: Theta) -> Waves:
+        w, b = theta["momenta"], theta["phases"]
+        weight = theta["amplitudes"] * jax.vmap(self.form_factor)(w)
+        return Waves(w, weight * jnp.cos(b), -weight * jnp.sin(b))
 
     def moment_factor(self, order: int) -> float:
         return self.law_of_amplitudes.moment(order) * self.amplitude_variance ** (order / 2)

@@ -21,7 +21,7 @@ from numpyro.distributions import constraints
 from scipy.special import j0, j1
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures._base import ExactCorrelators, SumOfNeurons, Theta, points
+from nnft_mcmc.architectures._base import ExactCorrelators, PlaneWaves, Theta, Waves, points
 from nnft_mcmc.architectures.euclidean import TwoQuadratureNet, on_host
 from nnft_mcmc.architectures.plane_wave import IsotropicNet, differences_of_halves
 from nnft_mcmc.architectures.priors import NoSmoothMap
@@ -68,7 +68,7 @@ def cell_edges(width: int) -> np.ndarray:
         return -np.log1p(-np.arange(width + 1) / width)
 
 
-class StratifiedNet(SumOfNeurons, ExactCorrelators):
+class StratifiedNet(PlaneWaves, ExactCorrelators):
     """`base` with stratified momenta: the same two-point function, less kurtosis; sampled by refresh and composite.
 
     Parameters: those of the base, a net with an isotropic law of momenta (scalar_net, matern_net, euclidean_net) or the
@@ -106,6 +106,9 @@ class StratifiedNet(SumOfNeurons, ExactCorrelators):
 
     def feature(self, theta_i: Theta, x: Float[Array, " dim"]) -> Array:
         return self.base.feature(theta_i, x)
+
+    def waves(self, theta: Theta) -> Waves:
+        return self.base.waves(theta)
 
     def two_point(self, x: ArrayLike, y: ArrayLike) -> np.ndarray:
         return self.base.two_point(x, y)

@@ -33,6 +33,7 @@ from nnft_mcmc.architectures import (
     MaternNet,
     NeuronMoments,
     OnLattice,
+    PlaneWaves,
     ScalarNet,
     SiteField,
     StratifiedNet,
@@ -112,6 +113,15 @@ def test_shapes(name):
     assert net(theta, x).shape == (3, *output_shape(net))
     assert net(theta, x[:, None]).shape == (3, 1, *output_shape(net))
     assert net.log_prior(theta).shape == ()
+
+
+@names_of(PlaneWaves)
+def test_plane_waves_are_the_network(name):
+    net = example(name)
+    theta, x = one_theta(net), jnp.asarray(some_points(net))
+    momenta, cosines, sines = net.waves(theta)
+    phase = x @ momenta.T
+    assert_close(jnp.cos(phase) @ cosines + jnp.sin(phase) @ sines, net(theta, x))
 
 
 @every_architecture
