@@ -1,6 +1,6 @@
 """Markov chains on the deformed density. The settings classes are the registry that `sampler.name` picks from."""
 
-from nnft_mcmc.sampling._base import Position, Sampler
+from nnft_mcmc.sampling._base import AnnealableKernel, Position, Sampler
 from nnft_mcmc.sampling.composite import Composite, CompositeKernel
 from nnft_mcmc.sampling.loop import Chains, Chunk, chunk_lengths, raw_key
 from nnft_mcmc.sampling.model import HMC, NUTS, numpyro_model
@@ -13,6 +13,7 @@ __all__ = [
     "HMC",
     "NUTS",
     "REGISTRY",
+    "AnnealableKernel",
     "Chains",
     "Chunk",
     "Composite",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpyro.distributions as dist
 from jaxtyping import Array
 from numpyro.distributions import biject_to
@@ -94,6 +95,32 @@ class BatchedKernel(MCMCKernel):
     def sample(self, state: Any, model_args: tuple = (), model_kwargs: dict | None = None) -> Any:
         """One transition."""
         return jax.vmap(self.step)(state) if _is_batch(state.rng_key) else self.step(state)
+
+
+class AnnealableKernel(BatchedKernel):
+    """A kernel for the whole family of densities P(theta) exp(-scale S_int), scale in [0, 1].
+
+    The state is a named tuple with `z`, parameters and `field`. Nothing in it is computed from the scale or, but for
+    the field, from z, so that chains at different scales may exchange their z; step sizes and the like are tuning,
+    which stays with the chain.
+    """
+
+    ensemble: Ensemble
+
+    @abstractmethod
+    def step_at(self, state: Any, scale: Array) -> Any:
+        """State of one chain after one transition that leaves P(theta) exp(-scale S_int) invariant; scale may vary."""
+
+    def step(self, state: Any) -> Any:
+        return self.step_at(state, jnp.ones_like(self.action(state)))
+
+    def at(self, state: Any, z: dict[str, Array]) -> Any:
+        """`state` moved to `z`, parameters and field, with its own tuning and key."""
+        return state._replace(z=z)
+
+    def action(self, state: Any) -> Array:
+        """S_int of one chain's field."""
+        return self.ensemble.action(state.z["field"])
 
 
 def position_of_z(state: Any) -> Position:

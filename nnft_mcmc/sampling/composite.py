@@ -22,7 +22,7 @@ from numpyro.infer.util import potential_energy
 
 from nnft_mcmc import _checks
 from nnft_mcmc.ensemble import Ensemble
-from nnft_mcmc.sampling._base import BatchedKernel, Position, Sampler, position_of_z, require_smooth_map
+from nnft_mcmc.sampling._base import AnnealableKernel, Position, Sampler, position_of_z, require_smooth_map
 from nnft_mcmc.sampling.refresh import RefreshKernel, RefreshState, sum_of_neurons
 
 
@@ -35,7 +35,7 @@ class CompositeState(NamedTuple):
     rng_key: Array
 
 
-class CompositeKernel(BatchedKernel):
+class CompositeKernel(AnnealableKernel):
     """One transition: a refresh sweep and one HMC trajectory of `num_steps` leapfrog steps in the output weights."""
 
     def __init__(self, ensemble: Ensemble, num_steps: int, target_accept: float) -> None:
@@ -58,10 +58,10 @@ class CompositeKernel(BatchedKernel):
         """a_i . f_i(x), shape (neurons, sites); features (neurons, sites, ...) with the shape of a_i last."""
         return jax.vmap(lambda a, f: jnp.sum(a * f, axis=tuple(range(1, f.ndim))))(amplitudes, features)
 
-    def _model(self, features: Array) -> None:
+    def _model(self, features: Array, scale: Array) -> None:
         amplitudes = numpyro.sample("amplitudes", self._prior)
         field = self._per_neuron(amplitudes, features).sum(axis=0).reshape(self.ensemble.lattice.shape)
-        numpyro.factor("insertion", -self.ensemble.action(field))
+        numpyro.factor("insertion", -scale * self.ensemble.action(field))
 
     def _features(self, theta: dict[str, Array]) -> Array:
         sites = jnp.asarray(self.ensemble.lattice.sites.reshape(-1, self.ensemble.lattice.dim))
@@ -72,13 +72,16 @@ class CompositeKernel(BatchedKernel):
         rng_key, key_refresh, key_hmc = jax.random.split(rng_key, 3)
         refresh = self._refresh.init_chain(key_refresh, num_warmup, init_params)
         start = {"amplitudes": refresh.z["amplitudes"]}
-        arguments = {"features": self._features(position_of_z(refresh).theta)}
+        arguments = {"features": self._features(position_of_z(refresh).theta), "scale": 1.0}
         hmc = self._hmc.init(key_hmc, num_warmup, start, (), arguments)
         return CompositeState(refresh.z, refresh, hmc, rng_key)
 
-    def step(self, state: CompositeState) -> CompositeState:
-        refresh = self._refresh.step(state.refresh)
-        arguments = {"features": self._features(position_of_z(refresh).theta)}
+    def at(self, state: CompositeState, z: dict[str, Array]) -> CompositeState:
+        return state._replace(z=z, refresh=self._refresh.at(state.refresh, z))
+
+    def step_at(self, state: CompositeState, scale: Array) -> CompositeState:
+        refresh = self._refresh.step_at(state.refresh, scale)
+        arguments = {"features": self._features(position_of_z(refresh).theta), "scale": scale}
         z = {"amplitudes": refresh.z["amplitudes"]}
         # The neurons have changed under HMC, and with them its potential.
         energy, gradient = jax.value_and_grad(lambda z: potential_energy(self._model, (), arguments, z))(z)

@@ -23,7 +23,7 @@ from numpyro.infer.mcmc import MCMCKernel
 from nnft_mcmc import _checks
 from nnft_mcmc.architectures import SumOfNeurons
 from nnft_mcmc.ensemble import Ensemble
-from nnft_mcmc.sampling._base import BatchedKernel, Position, Sampler, position_of_z
+from nnft_mcmc.sampling._base import AnnealableKernel, Position, Sampler, position_of_z
 
 
 class RefreshState(NamedTuple):
@@ -36,7 +36,7 @@ class RefreshState(NamedTuple):
     rng_key: Array
 
 
-class RefreshKernel(BatchedKernel):
+class RefreshKernel(AnnealableKernel):
     """One sweep of neuron refreshes. `z` holds the parameters and `field`."""
 
     def __init__(self, ensemble: Ensemble) -> None:
@@ -61,14 +61,21 @@ class RefreshKernel(BatchedKernel):
         field = per_neuron.sum(axis=0).reshape(self.ensemble.lattice.shape)
         return RefreshState({**theta, "field": field}, per_neuron, acceptance_rate, num_not_finite, rng_key)
 
-    def step(self, state: RefreshState) -> RefreshState:
+    def at(self, state: RefreshState, z: dict[str, Array]) -> RefreshState:
+        moved = state._replace(z=z)
+        return moved._replace(per_neuron=self.per_neuron(position_of_z(moved).theta))
+
+    def step_at(self, state: RefreshState, scale: Array) -> RefreshState:
         rng_key, key_propose, key_accept = jax.random.split(state.rng_key, 3)
         theta = {name: value for name, value in state.z.items() if name != "field"}
         proposed = self.architecture.sample_parameters(key_propose)
         # The barrier keeps XLA from recomputing the cosines wherever they are used.
         proposed, proposed_per_neuron = jax.lax.optimization_barrier((proposed, self.per_neuron(proposed)))
-        shape, action = self.ensemble.lattice.shape, self.ensemble.action
+        shape = self.ensemble.lattice.shape
         log_uniform = -jax.random.exponential(key_accept, (self.architecture.width,), dtype=state.per_neuron.dtype)
+
+        def action(field: Array) -> Array:
+            return scale * self.ensemble.action(field)
 
         def refresh(
             carry: tuple[Array, Array], neuron: tuple[Array, Array, Array]
