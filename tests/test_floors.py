@@ -17,6 +17,7 @@ FLOORS = (
     ("_checks",),
     ("statistics",),
     ("lattice", "exact"),
+    ("field_evaluation",),
     ("architectures",),
     ("insertions",),
     ("ensemble",),
