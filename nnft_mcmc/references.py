@@ -41,9 +41,15 @@ def exact_reference(ensemble: Ensemble) -> Reference:
         return _free(ensemble, architecture)
     if isinstance(architecture, ScalarNet) and architecture.dim == 1 and architecture.cutoff == np.inf:
         return _transfer_matrix(ensemble, architecture)
+    name = type(architecture).__name__
+    if ensemble.local_action.is_free:
+        raise _checks.InputError(
+            f"no exact answer is known for the free {name}: it lacks ExactCorrelators; estimate its connected functions"
+            " with `nnft correlators`, or compare with its Gaussian limit, the architecture infinite_width of it."
+        )
     raise _checks.InputError(
-        f"no exact answer is known for an interacting {type(architecture).__name__} of dim = {architecture.dim} with"
-        " these parameters; it is for the free ensemble, and for a scalar_net with dim = 1 and cutoff = inf."
+        f"no exact answer is known for an interacting {name} of dim = {architecture.dim} with these parameters; it is"
+        " for the free ensemble, and for a scalar_net with dim = 1 and cutoff = inf."
     )
 
 

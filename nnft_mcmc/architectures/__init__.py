@@ -4,12 +4,15 @@ from nnft_mcmc.architectures._base import (
     Architecture,
     ExactCorrelators,
     IidNeurons,
+    InfiniteWidthKernel,
+    KnownPropagator,
+    Network,
     NeuronMoments,
     PlaneWaves,
     SumOfNeurons,
     Waves,
 )
-from nnft_mcmc.architectures._infinite import InfiniteWidthKernel
+from nnft_mcmc.architectures._missing import MissingCapability
 from nnft_mcmc.architectures.attention import LinearAttention, SoftmaxAttention
 from nnft_mcmc.architectures.callable import CallableNet
 from nnft_mcmc.architectures.convolution import ConvNet
@@ -29,6 +32,7 @@ REGISTRY: dict[str, type[Architecture]] = {
     "conv_net": ConvNet,
     "cos_net": CosNet,
     "cube_net": CubeNet,
+    "deep_euclidean_net": DeepEuclideanNet,
     "dense_net": DenseNet,
     "gauss_net": GaussNet,
     "infinite_width": InfiniteWidth,
@@ -60,9 +64,12 @@ __all__ = [
     "IidNeurons",
     "InfiniteWidth",
     "InfiniteWidthKernel",
+    "KnownPropagator",
     "LatticeModes",
     "LinearAttention",
     "MaternNet",
+    "MissingCapability",
+    "Network",
     "NeuronMoments",
     "OnLattice",
     "PlaneWaveNet",

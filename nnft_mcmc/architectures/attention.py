@@ -26,8 +26,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures._base import IidNeurons, Theta, points
-from nnft_mcmc.architectures._infinite import InfiniteWidthKernel
+from nnft_mcmc.architectures._base import IidNeurons, InfiniteWidthKernel, Theta, points
 from nnft_mcmc.architectures.layers import normal
 
 _HEADS_AT_ONCE = 256

@@ -27,8 +27,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures._base import Theta, points
-from nnft_mcmc.architectures._infinite import InfiniteWidthKernel
+from nnft_mcmc.architectures._base import InfiniteWidthKernel, Theta, points
 from nnft_mcmc.architectures.activations import Activation, activation
 from nnft_mcmc.architectures.layers import as_tuple, normal
 

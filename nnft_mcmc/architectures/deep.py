@@ -19,8 +19,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures._base import Theta, points
-from nnft_mcmc.architectures._infinite import InfiniteWidthKernel
+from nnft_mcmc.architectures._base import InfiniteWidthKernel, Theta, points
 from nnft_mcmc.architectures.activations import Activation, activation
 from nnft_mcmc.architectures.kernels import Gram, features_gram, input_gram
 from nnft_mcmc.architectures.layers import Exponents, Layers, as_tuple, build, normal
@@ -97,12 +96,12 @@ class MLP(InfiniteWidthKernel):
 class DeepEuclideanNet(InfiniteWidthKernel):
     """A deep network on the input layer of a `PlaneWaveNet`, whose momentum density and form factor it takes over.
 
-    `depth` counts the input layer, hidden layers and the readout: depth = 2 is the plane-wave net itself. The input
-    net's width is the width here, its amplitude law is not used. Parameters: momenta (width, dim), phases (width,),
-    and those of `layers.py`.
+    `depth` counts the input layer, hidden layers and the readout: depth = 2 is the plane-wave net itself. The width is
+    that of `base`, whose amplitude law is not used. Parameters: momenta (width, dim), phases (width,), and those of
+    `layers.py`.
     """
 
-    input_net: PlaneWaveNet
+    base: PlaneWaveNet
     depth: int = eqx.field(static=True, default=3)
     activation: str | Activation = eqx.field(static=True, default="erf")
     parametrization: str = eqx.field(static=True, default="ntk")
@@ -111,20 +110,20 @@ class DeepEuclideanNet(InfiniteWidthKernel):
     gamma0: float = eqx.field(static=True, default=1.0)
 
     def __check_init__(self) -> None:
-        if not isinstance(self.input_net, PlaneWaveNet):
+        if not isinstance(self.base, PlaneWaveNet):
             raise _checks.InputError(
-                f"deep_euclidean_net.input_net is {self.input_net!r}; it must be a plane-wave net such as CosNet(dim,"
+                f"deep_euclidean_net.base is {self.base!r}; it must be a plane-wave net such as CosNet(dim,"
                 " width), whose input layer is then used."
             )
         self.layers  # noqa: B018  refuses what cannot be
 
     @property  # type: ignore[misc]
     def dim(self) -> int:  # type: ignore[override]
-        return self.input_net.dim
+        return self.base.dim
 
     @property
     def width(self) -> int:
-        return self.input_net.width
+        return self.base.width
 
     @property
     def layers(self) -> Layers:
@@ -142,16 +141,16 @@ class DeepEuclideanNet(InfiniteWidthKernel):
         )
 
     def prior(self) -> dict[str, dist.Distribution]:
-        neuron = self.input_net.neuron_prior()
+        neuron = self.base.neuron_prior()
         first = {name: neuron[name].expand((self.width,)) for name in ("momenta", "phases")}
         return {**first, **self.layers.prior()}
 
     def forward(self, theta: Theta, x: Float[Array, " dim"]) -> Float[Array, ""]:
         first = {name: theta[name] for name in ("momenta", "phases")}
-        return self.layers(theta, jax.vmap(self.input_net.feature, in_axes=(0, None))(first, x))  # eq. (65)
+        return self.layers(theta, jax.vmap(self.base.feature, in_axes=(0, None))(first, x))  # eq. (65)
 
     def infinite_width_kernel(self, x: ArrayLike, y: ArrayLike) -> np.ndarray:
         """K(x, y), a function of |x - y|; see `MLP.infinite_width_kernel` for d > 0."""
         x, y = points(self.dim, x, y)
-        at_zero, apart = (self.input_net.wave_moment(2, r) / 2 for r in (np.zeros(x.shape), x - y))
+        at_zero, apart = (self.base.wave_moment(2, r) / 2 for r in (np.zeros(x.shape), x - y))
         return self.layers.kernel(Gram(at_zero, at_zero, apart)).xy

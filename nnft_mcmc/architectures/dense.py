@@ -18,16 +18,15 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from nnft_mcmc import _checks
 from nnft_mcmc.architectures._base import NeuronMoments, Theta
-from nnft_mcmc.architectures._infinite import InfiniteWidthKernel
 from nnft_mcmc.architectures.activations import Activation, activation
 from nnft_mcmc.architectures.kernels import input_gram
 
 
-class DenseNet(NeuronMoments, InfiniteWidthKernel):
+class DenseNet(NeuronMoments):
     """Parameters: weights (width, dim), amplitudes (width,), and biases (width,) if bias_std > 0.
 
     `activation` is a name of `activations.REGISTRY` or an `Activation`. The correlators are exact to 1e-12 of the
@@ -74,9 +73,6 @@ class DenseNet(NeuronMoments, InfiniteWidthKernel):
         x = np.stack(xs, axis=-2)
         covariance = self.bias_std**2 + self.weight_std**2 / self.dim * (x @ np.swapaxes(x, -1, -2))
         return scale * self.sigma.product(covariance)
-
-    def infinite_width_kernel(self, x: ArrayLike, y: ArrayLike) -> np.ndarray:
-        return self.two_point(x, y)
 
     def has_gaussian_tails(self) -> bool:
         return self.sigma.sublinear

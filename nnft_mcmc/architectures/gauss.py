@@ -17,13 +17,13 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures._base import NeuronMoments, Theta
+from nnft_mcmc.architectures._base import KnownPropagator, NeuronMoments, Theta, points
 
 
-class GaussNet(NeuronMoments):
+class GaussNet(NeuronMoments, KnownPropagator):
     """Parameters: weights (width, dim), biases (width,), amplitudes (width,); see the module's equations."""
 
     dim: int = eqx.field(static=True)
@@ -62,6 +62,11 @@ class GaussNet(NeuronMoments):
         exponent = self._k * _square(np.sum(xs, axis=0)) - 2 * self._k * sum(_square(x) for x in xs)
         pairings = math.prod(range(1, n, 2))
         return pairings * (self.amplitude_std**2 / 2) ** (n / 2) * np.exp(exponent + (n**2 / 2 - n) * self.bias_std**2)
+
+    def propagator(self, p: ArrayLike) -> np.ndarray:
+        # the transform of (s1^2/2) exp(-k r^2)
+        (p,) = points(self.dim, p)
+        return self.amplitude_std**2 / 2 * (math.pi / self._k) ** (self.dim / 2) * np.exp(-_square(p) / (4 * self._k))
 
     def has_gaussian_tails(self) -> bool:
         return False

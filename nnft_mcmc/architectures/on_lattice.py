@@ -25,8 +25,13 @@ from jaxtyping import Array, ArrayLike, Float
 from numpyro.distributions import constraints
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures._base import ExactCorrelators, Theta, points
-from nnft_mcmc.architectures._infinite import InfiniteWidthKernel
+from nnft_mcmc.architectures._base import (
+    ExactCorrelators,
+    InfiniteWidthKernel,
+    KnownPropagator,
+    Theta,
+    points,
+)
 from nnft_mcmc.exact.gaussian_process import GaussianProcess
 from nnft_mcmc.lattice import Lattice
 
@@ -73,34 +78,33 @@ class OnLattice(ExactCorrelators):
             )
         return index % np.asarray(self.lattice.shape)
 
-    def two_point(self, x: ArrayLike, y: ArrayLike) -> np.ndarray:
-        x, y = points(self.dim, x, y)
-        return self.covariance(self._indices(x), self._indices(y))
-
-    def four_point_connected(self, x1: ArrayLike, x2: ArrayLike, x3: ArrayLike, x4: ArrayLike) -> np.ndarray:
-        return np.zeros(points(self.dim, x1, x2, x3, x4)[0].shape[:-1])  # a Gaussian field
+    def n_point_connected(self, *xs: ArrayLike) -> np.ndarray:
+        sites = [self._indices(x) for x in points(self.dim, *xs)]
+        if len(sites) == 2:
+            return self.covariance(*sites)
+        return np.zeros(sites[0].shape[:-1])  # a Gaussian field
 
     def has_gaussian_tails(self) -> bool:
         return True
 
 
-class _Torus(OnLattice):
-    """A translation invariant Gaussian field on a torus, given by its propagator on the dual lattice."""
+class OnTorus(OnLattice, KnownPropagator):
+    """A translation invariant Gaussian field on a torus, given by its propagator G(p) on the dual lattice.
 
-    @abstractmethod
-    def propagator(self) -> np.ndarray:
-        """G(p) on the dual lattice, in the order of numpy's FFT, shape lattice.shape."""
+    Momenta that differ by 2 pi/a along an axis are the same there: G(p) is periodic.
+    """
 
     def spectrum(self) -> np.ndarray:
-        """lambda_p = a^-d G(p), the variances of the modes."""
-        return self.propagator() / self.lattice.cell_volume
+        """lambda_p = a^-d G(p) on the dual lattice in the order of numpy's FFT, shape lattice.shape: the variances of
+        the modes."""
+        return self.propagator(dual_momenta(self.lattice)) / self.lattice.cell_volume
 
     def covariance(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         by_distance = np.fft.ifftn(self.spectrum()).real
         return by_distance[tuple(np.moveaxis((i - j) % np.asarray(self.lattice.shape), -1, 0))]
 
 
-class LatticeModes(_Torus):
+class LatticeModes(OnTorus):
     """Modes of a torus with the dispersion of the lattice or of the continuum, and an optional cut-off on |p|.
 
     Parameters: amplitudes, shape lattice.shape, standard normal; those of modes beyond the cut-off have no effect.
@@ -118,11 +122,12 @@ class LatticeModes(_Torus):
         if self.cutoff != math.inf:
             _checks.positive("lattice_modes.cutoff", self.cutoff)
 
-    def propagator(self) -> np.ndarray:
-        p = dual_momenta(self.lattice)
-        squared = lattice_momentum_squared(self.lattice) if self.dispersion == "lattice" else np.sum(p**2, axis=-1)
-        below = np.sum(p**2, axis=-1) <= self.cutoff**2
-        return np.where(below, 1 / (squared + self.mass**2), 0.0)
+    def propagator(self, p: ArrayLike) -> np.ndarray:
+        (p,) = points(self.dim, p)
+        zone = 2 * math.pi / self.lattice.spacing
+        continuum = np.sum((p - zone * np.rint(p / zone)) ** 2, axis=-1)
+        squared = p_hat_squared(p, self.lattice.spacing) if self.dispersion == "lattice" else continuum
+        return np.where(continuum <= self.cutoff**2, 1 / (squared + self.mass**2), 0.0)
 
     def prior(self) -> dict[str, dist.Distribution]:
         return {"amplitudes": dist.Normal(0.0, 1.0).expand(self.lattice.shape)}
@@ -131,7 +136,7 @@ class LatticeModes(_Torus):
         return hartley(jnp.sqrt(jnp.asarray(self.spectrum())) * theta["amplitudes"])
 
 
-class SiteField(_Torus):
+class SiteField(OnTorus):
     """The identity architecture: the parameters are the site values, their density exp(-S_free)."""
 
     lattice: Lattice = eqx.field(static=True)
@@ -141,8 +146,9 @@ class SiteField(_Torus):
         _check_torus("site_field", self.lattice)
         _checks.positive("site_field.mass", self.mass)
 
-    def propagator(self) -> np.ndarray:
-        return 1 / (lattice_momentum_squared(self.lattice) + self.mass**2)
+    def propagator(self, p: ArrayLike) -> np.ndarray:
+        (p,) = points(self.dim, p)
+        return 1 / (p_hat_squared(p, self.lattice.spacing) + self.mass**2)
 
     def prior(self) -> dict[str, dist.Distribution]:
         return {"phi": FreeField(self.spectrum())}
@@ -171,7 +177,7 @@ class InfiniteWidth(OnLattice):
             )
         sites = self.lattice.sites.reshape(-1, self.lattice.dim)
         base = self.base
-        kernel_of = base.infinite_width_kernel if isinstance(base, InfiniteWidthKernel) else base.two_point
+        kernel_of = base.two_point if isinstance(base, ExactCorrelators) else base.infinite_width_kernel
         kernel = kernel_of(sites[:, None], sites[None, :])
         if not np.isfinite(kernel).all():
             raise _checks.InputError("infinite_width needs a finite G(0); give its base a finite cutoff.")
@@ -230,10 +236,9 @@ def dual_momenta(lattice: Lattice) -> np.ndarray:
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
 
 
-def lattice_momentum_squared(lattice: Lattice) -> np.ndarray:
-    """p_hat^2 = sum_mu (2/a)^2 sin^2(p_mu a/2) on the dual lattice."""
-    half = dual_momenta(lattice) * lattice.spacing / 2
-    return np.sum((2 / lattice.spacing * np.sin(half)) ** 2, axis=-1)
+def p_hat_squared(p: np.ndarray, spacing: float) -> np.ndarray:
+    """p_hat^2 = sum_mu (2/a)^2 sin^2(p_mu a/2) of momenta (..., dim)."""
+    return np.sum((2 / spacing * np.sin(p * spacing / 2)) ** 2, axis=-1)
 
 
 def _check_torus(name: str, lattice: Lattice) -> None:

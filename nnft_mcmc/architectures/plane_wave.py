@@ -23,16 +23,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures._base import NeuronMoments, PlaneWaves, Theta, Waves
+from nnft_mcmc.architectures._base import KnownPropagator, NeuronMoments, PlaneWaves, Theta, Waves, points
 from nnft_mcmc.architectures.amplitudes import LAWS, AmplitudeLaw
 from nnft_mcmc.architectures.priors import IsotropicMomentum, UniformPhase
 from nnft_mcmc.architectures.radial import RadialLaw
 
 
-class WaveNeurons(NeuronMoments, PlaneWaves):
+class WaveNeurons(NeuronMoments, PlaneWaves, KnownPropagator):
     """Neurons made of plane waves with the transforms M_n, up to the factor that the output weights bring."""
 
     @abstractmethod
@@ -89,6 +89,16 @@ class PlaneWaveNet(WaveNeurons):
     def moment_factor(self, order: int) -> float:
         return self.law_of_amplitudes.moment(order) * self.amplitude_variance ** (order / 2)
 
+    def propagator(self, p: ArrayLike) -> np.ndarray:
+        # (2 pi)^d (mu2/2) F(p)^2 P(p), "spectrum shaping" after eq. (66); P is even
+        (p,) = points(self.dim, p)
+        with jax.enable_x64(True):
+            density = self.momentum_prior()
+            inside, power = np.asarray(density.support(jnp.asarray(p))), np.zeros(p.shape[:-1])
+            w = jnp.asarray(p[inside])
+            power[inside] = jax.vmap(self.form_factor)(w) ** 2 * jnp.exp(density.log_prob(w))
+        return (2 * math.pi) ** self.dim * self.amplitude_variance / 2 * power
+
 
 class IsotropicNet(PlaneWaveNet):
     """Plane waves whose momenta have a tabulated law of |w|."""
@@ -109,7 +119,27 @@ def differences_of_halves(xs: tuple[np.ndarray, ...]) -> list[np.ndarray]:
     return [2 * (xs[0] + sum(xs[k] for k in half)) - total for half in halves]
 
 
-class CosNet(PlaneWaveNet):
+class UnitWaves(PlaneWaveNet):
+    """F = 1 and normal output weights of variance amplitude_std^2/width."""
+
+    amplitude_std: eqx.AbstractVar[float]
+
+    @property
+    def amplitude_variance(self) -> float:
+        return self.amplitude_std**2
+
+    @property
+    def law_of_amplitudes(self) -> AmplitudeLaw:
+        return LAWS["normal"]
+
+    def form_factor(self, momentum: Float[Array, " dim"]) -> Float[Array, ""]:
+        return jnp.ones((), dtype=momentum.dtype)
+
+    def has_gaussian_tails(self) -> bool:
+        return True
+
+
+class CosNet(UnitWaves):
     """Cos-net, lectures eqs. (68)-(71): F = 1, w ~ N(0, weight_std^2/dim), a ~ N(0, amplitude_std^2/width).
 
     G(x, y) = (amplitude_std^2/2) exp(-weight_std^2 |x - y|^2 / 2 dim), and the excess kurtosis is 3/(2 width).
@@ -126,22 +156,8 @@ class CosNet(PlaneWaveNet):
         _checks.positive("cos_net.weight_std", self.weight_std)
         _checks.positive("cos_net.amplitude_std", self.amplitude_std)
 
-    @property
-    def amplitude_variance(self) -> float:
-        return self.amplitude_std**2
-
-    @property
-    def law_of_amplitudes(self) -> AmplitudeLaw:
-        return LAWS["normal"]
-
     def momentum_prior(self) -> dist.Distribution:
         return dist.Normal(0.0, self.weight_std / math.sqrt(self.dim)).expand((self.dim,)).to_event(1)
 
-    def form_factor(self, momentum: Float[Array, " dim"]) -> Float[Array, ""]:
-        return jnp.ones((), dtype=momentum.dtype)
-
     def wave_moment(self, order: int, x: np.ndarray) -> np.ndarray:
         return np.exp(-(self.weight_std**2) * np.sum(x**2, axis=-1) / (2 * self.dim))
-
-    def has_gaussian_tails(self) -> bool:
-        return True

@@ -23,41 +23,18 @@ import numpyro.distributions as dist
 from jaxtyping import Array, ArrayLike, Float
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures._base import Architecture, ExactCorrelators, IidNeurons, Theta, points
+from nnft_mcmc.architectures._base import Architecture, ExactCorrelators, IidNeurons, Network, Theta, points
+from nnft_mcmc.architectures._missing import missing
 
 
-class VectorArchitecture(eqx.Module):
-    """A network phi_theta : R^dim -> R^components with a density on its parameters."""
+class VectorArchitecture(Network):
+    """A network with several outputs, phi_theta : R^dim -> R^components."""
 
-    dim: eqx.AbstractVar[int]
     components: eqx.AbstractVar[int]
-
-    @abstractmethod
-    def prior(self) -> dict[str, dist.Distribution]:
-        """Distribution of every parameter array, by name."""
 
     @abstractmethod
     def forward(self, theta: Theta, x: Float[Array, " dim"]) -> Float[Array, " components"]:
         """phi_theta at one point."""
-
-    def __call__(self, theta: Theta, x: Float[ArrayLike, "*points dim"]) -> Float[Array, "*points components"]:
-        """phi_theta at points x of shape (..., dim); shape (..., components)."""
-        x = jnp.asarray(x)
-        if x.ndim == 0 or x.shape[-1] != self.dim:
-            raise _checks.InputError(
-                f"x has shape {x.shape}; its last axis must have length dim = {self.dim}, the components of a point."
-            )
-        return jnp.vectorize(lambda point: self.forward(theta, point), signature="(d)->(c)")(x)
-
-    def sample_parameters(self, key: Array) -> dict[str, Array]:
-        """One draw theta ~ P(theta)."""
-        prior = self.prior()
-        keys = jax.random.split(key, len(prior))
-        return jax.lax.optimization_barrier({n: prior[n].sample(k) for n, k in zip(prior, keys, strict=True)})
-
-    def log_prior(self, theta: Theta) -> Float[Array, ""]:
-        """ln P(theta)."""
-        return sum((d.log_prob(theta[name]).sum() for name, d in self.prior().items()), start=jnp.zeros(()))
 
 
 class VectorNet(VectorArchitecture):
@@ -146,7 +123,5 @@ class EquivariantNet(VectorArchitecture):
 
 def _exact(base: Architecture) -> ExactCorrelators:
     if not isinstance(base, ExactCorrelators):
-        raise _checks.InputError(
-            f"{type(base).__name__} does not know its correlators at finite width; estimate them from draws."
-        )
+        raise missing(base, "n_point_connected")
     return base

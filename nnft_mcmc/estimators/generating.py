@@ -30,7 +30,7 @@ from scipy.optimize import curve_fit
 from scipy.special import gammaincc
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures import ExactCorrelators, NeuronMoments, StratifiedNet
+from nnft_mcmc.architectures import ExactCorrelators
 from nnft_mcmc.architectures._base import Architecture
 from nnft_mcmc.estimators._draws import checked_points, fields_in_batches
 from nnft_mcmc.statistics import CumulantAccumulator
@@ -148,7 +148,7 @@ def cumulant_scaling(
             accumulator.update(fields)
         estimate = accumulator.estimate()
         value[:, column], error[:, column] = estimate.value, estimate.error
-        if isinstance(net, (NeuronMoments, StratifiedNet)):
+        if isinstance(net, ExactCorrelators):
             exact[:, column] = [net.n_point_connected(*[x] * len(sites)) for sites in tuples]
     fits = np.array(
         [_power_law(np.array(chosen), v, e, 1 - len(t) / 2) for v, e, t in zip(value, error, tuples, strict=True)]

@@ -120,7 +120,7 @@ def _(net: MLP, element: GroupElement, theta: Theta) -> Theta:
 def _(net: DeepEuclideanNet, element: GroupElement, theta: Theta) -> Theta:
     if isinstance(element, SignFlip):
         return _flipped(theta, f"biases_{net.depth}")
-    return _absorb(net.input_net, element, theta)
+    return _absorb(net.base, element, theta)
 
 
 @_absorb.register

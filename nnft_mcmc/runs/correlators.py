@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures import Architecture, ExactCorrelators, NeuronMoments, OnLattice, StratifiedNet
+from nnft_mcmc.architectures import Architecture, ExactCorrelators
+from nnft_mcmc.architectures._missing import missing
 from nnft_mcmc.estimators.n_point import NPointEstimate, estimate_n_point
 from nnft_mcmc.estimators.single_neuron import Williams, iid_neurons, williams
 from nnft_mcmc.estimators.streaming import Batch
@@ -163,17 +164,9 @@ def exact_values(architecture: Architecture, tuples: Sequence[FloatArray]) -> tu
 
 
 def _exact(architecture: Architecture, points: FloatArray) -> Any:
-    if isinstance(architecture, NeuronMoments | StratifiedNet):
-        return architecture.n_point_connected(*points)
     if not isinstance(architecture, ExactCorrelators):
-        raise _checks.InputError(f"{type(architecture).__name__} does not know its correlators at finite width.")
-    if len(points) == 2:
-        return architecture.two_point(*points)
-    if isinstance(architecture, OnLattice):
-        return 0.0  # a Gaussian field
-    if len(points) == 4:
-        return architecture.four_point_connected(*points)
-    raise _checks.InputError(f"{type(architecture).__name__} knows its two- and four-point functions only.")
+        raise missing(architecture, "n_point_connected")
+    return architecture.n_point_connected(*points)
 
 
 def announce(config: Config, num_draws: int, method: str) -> str:

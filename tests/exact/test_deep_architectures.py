@@ -199,7 +199,7 @@ def test_a_readout_on_the_input_layer_is_the_plane_wave_net(input_net):
         (lambda: MLP(1, 4, 3, a=[0.0, 0.5]), "mlp.a is (0.0, 0.5)"),
         (lambda: MLP(1, 4, 3, d="x"), "mlp.d is 'x'"),
         (lambda: MLP(1, 4, 3, gamma0=0.0), "mlp.gamma0 is 0.0"),
-        (lambda: DeepEuclideanNet(GaussNet(1, 4)), "deep_euclidean_net.input_net is GaussNet"),
+        (lambda: DeepEuclideanNet(GaussNet(1, 4)), "deep_euclidean_net.base is GaussNet"),
         (lambda: ConvNet(6, 4, image=[2, 2]), "conv_net.image is (2, 2)"),
         (lambda: ConvNet(6, 4, filter_size=7), "conv_net.filter_size is 7"),
         (lambda: ConvNet(6, 4, readout="sum"), "conv_net.readout is 'sum'"),

@@ -5,7 +5,18 @@ import math
 import numpy as np
 import pytest
 
-from nnft_mcmc import CosNet, Ensemble, GaussNet, Lattice, PhiPower, ScalarNet, Source, TransferMatrix, exact_reference
+from nnft_mcmc import (
+    MLP,
+    CosNet,
+    Ensemble,
+    GaussNet,
+    Lattice,
+    PhiPower,
+    ScalarNet,
+    Source,
+    TransferMatrix,
+    exact_reference,
+)
 from nnft_mcmc._checks import InputError
 from nnft_mcmc.estimators import pair_weights, separations
 
@@ -143,3 +154,8 @@ def test_pair_weights_by_brute_force(num_sites):
 def test_ensembles_without_exact_answer(architecture, shape, message):
     with pytest.raises(InputError, match=f"no exact answer is known.*{message}"):
         exact_reference(Ensemble(architecture, Lattice(shape, 0.5), PhiPower(4, 0.5)))
+
+
+def test_a_free_ensemble_without_correlators_names_what_it_lacks():
+    with pytest.raises(InputError, match=r"free MLP: it lacks ExactCorrelators; .*nnft correlators"):
+        exact_reference(Ensemble(MLP(dim=1, width=3), Lattice((5,), 0.5)))

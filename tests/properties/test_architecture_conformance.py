@@ -29,6 +29,7 @@ from nnft_mcmc.architectures import (
     GaussNet,
     IidNeurons,
     InfiniteWidth,
+    InfiniteWidthKernel,
     LatticeModes,
     MaternNet,
     NeuronMoments,
@@ -40,7 +41,6 @@ from nnft_mcmc.architectures import (
     SumOfNeurons,
     TwoQuadratureNet,
 )
-from nnft_mcmc.architectures._infinite import InfiniteWidthKernel
 from nnft_mcmc.architectures.amplitudes import Signs
 from nnft_mcmc.architectures.attention import LinearAttention, SoftmaxAttention
 from nnft_mcmc.architectures.convolution import ConvNet
@@ -438,7 +438,7 @@ BAD = {
     "stratified_net.base": lambda: StratifiedNet(CosNet(2, 3)),
     "dense_net.activation": lambda: DenseNet(2, 3, "relux"),
     "mlp.depth": lambda: MLP(2, 3, depth=1),
-    "deep_euclidean_net.input_net": lambda: DeepEuclideanNet(GaussNet(2, 3)),
+    "deep_euclidean_net.base": lambda: DeepEuclideanNet(GaussNet(2, 3)),
     "conv_net.image": lambda: ConvNet(4, 3, image=(3, 2)),
     "linear_attention.head_dim": lambda: LinearAttention(2, 2, 3, head_dim=0),
     "softmax_attention.tokens": lambda: SoftmaxAttention(0, 2, 3),

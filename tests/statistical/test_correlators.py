@@ -19,6 +19,7 @@ from nnft_mcmc.architectures import (
     SiteField,
     TwoQuadratureNet,
 )
+from nnft_mcmc.architectures.on_lattice import dual_momenta
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.estimators import n_point, streaming
 from nnft_mcmc.estimators.lattice_two_point import estimate_time_correlators, estimate_torus_two_point
@@ -199,9 +200,10 @@ def test_torus_by_fft():
     architecture = LatticeModes(LATTICE, 1.0)
     ensemble = Ensemble(architecture, LATTICE)
     found = estimate_torus_two_point(ensemble, KEY, 60_000)
-    propagator = architecture.propagator()
+    momenta = dual_momenta(LATTICE)
+    propagator = architecture.propagator(momenta)
     assert_consistent(found.propagator, propagator.ravel(), resolution=0.01)
-    assert_inconsistent(found.propagator, LatticeModes(LATTICE, 1.05).propagator().ravel(), resolution=0.01)
+    assert_inconsistent(found.propagator, LatticeModes(LATTICE, 1.05).propagator(momenta).ravel(), resolution=0.01)
     sites = np.argwhere(np.ones(LATTICE.shape))
     assert_consistent(found.two_point, architecture.covariance(0 * sites[:1], sites), resolution=0.02)
     # The same draws through the per-draw observables, transformed draw by draw.
