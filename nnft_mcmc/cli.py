@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
     export.set_defaults(command=_export)
     _add_correlators(commands)
+    _add_reweight(commands)
     return parser
 
 
@@ -99,6 +100,17 @@ def _add_correlators(commands: Any) -> None:
     command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one entry")
     command.add_argument("--json", action="store_true", help="print numbers as JSON")
     command.set_defaults(command=_correlators)
+
+
+def _add_reweight(commands: Any) -> None:
+    help_text = "observables and Z/Z0 by reweighting independent draws; exit code 1 where the weights are too uneven"
+    command = commands.add_parser("reweight", help=help_text, description=help_text)
+    command.add_argument("config", type=Path, metavar="CONFIG", help="TOML or YAML configuration")
+    command.add_argument("--num-draws", default="1e5", metavar="N", help="number of draws, such as 1e6 (default 1e5)")
+    command.add_argument("--seed", type=int, metavar="N", help="seed instead of the configuration's")
+    command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one entry")
+    command.add_argument("--json", action="store_true", help="print numbers as JSON")
+    command.set_defaults(command=_reweight)
 
 
 def _use_float64() -> None:
@@ -190,6 +202,19 @@ def _correlators(options: argparse.Namespace) -> int:
     found = correlators.estimate(configuration, tuples, num_draws, options.method, options.seed)
     print(json.dumps(correlators.as_json(found)) if options.json else correlators.text(found))
     return 0 if found.symmetric else EXIT_FAILED
+
+
+def _reweight(options: argparse.Namespace) -> int:
+    _use_float64()
+    from nnft_mcmc.runs import config, correlators, reweight
+
+    num_draws = correlators.parse_count(options.num_draws)
+    configuration = config.load(options.config, options.set)
+    if not options.json:
+        print(reweight.announce(configuration, num_draws), flush=True)
+    found = reweight.estimate(configuration, num_draws, options.seed)
+    print(json.dumps(reweight.as_json(found)) if options.json else reweight.text(found))
+    return 0 if found.weights.trusted else EXIT_FAILED
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ come from the same functions.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,24 +37,41 @@ class Observable:
 
 def observables(kept: Mapping[str, Series], lattice: Lattice) -> dict[str, Observable]:
     """Every observable of a run, from the per-draw arrays (chain, draw, ...) that `per_draw` made."""
-    t = separations(lattice)
+    return of_moments(moments(kept, lattice), lattice)
+
+
+def moments(kept: Mapping[str, Any], lattice: Lattice) -> dict[str, Any]:
+    """The numbers of each draw of whose means all observables are functions; arrays of NumPy or of JAX alike."""
     magnetization = kept["magnetization"]
-    scalars = {
-        "phi2": kept["phi2"],
-        "phi4": kept["phi4"],
-        "phi2_mid": kept["phi2_mid"],
-        "phi4_mid": kept["phi4_mid"],
-        "abs_magnetization": np.abs(magnetization),
+    same = ("phi2", "phi4", "phi2_mid", "phi4_mid", "two_point", "correlator", "action", "virial")
+    return {
+        **{name: kept[name] for name in same if name in kept},
+        "abs_magnetization": abs(magnetization),
         "susceptibility": lattice.num_sites * lattice.cell_volume * magnetization**2,
-        "binder": binder(magnetization),
-        **{name: kept[name] for name in ("action", "virial") if name in kept},
+        "magnetization4": magnetization**4,
     }
-    found = {name: Observable(series) for name, series in scalars.items()}
-    found["two_point"] = Observable(kept["two_point"], t)
-    found["correlator"] = Observable(kept["correlator"], t)
+
+
+def of_moments(series: Mapping[str, Series], lattice: Lattice) -> dict[str, Observable]:
+    """Every observable from series of `moments`, each (chain, draw, ...)."""
+    t = separations(lattice)
+    m2 = series["susceptibility"] / (lattice.num_sites * lattice.cell_volume)
+    scalars = {
+        "phi2": series["phi2"],
+        "phi4": series["phi4"],
+        "phi2_mid": series["phi2_mid"],
+        "phi4_mid": series["phi4_mid"],
+        "abs_magnetization": series["abs_magnetization"],
+        "susceptibility": series["susceptibility"],
+        "binder": binder(m2, series["magnetization4"]),
+        **{name: series[name] for name in ("action", "virial") if name in series},
+    }
+    found = {name: Observable(values) for name, values in scalars.items()}
+    found["two_point"] = Observable(series["two_point"], t)
+    found["correlator"] = Observable(series["correlator"], t)
     if len(t) > 2:
         effective = torus_effective_mass if lattice.geometry == "torus" else effective_mass
-        mass, at = effective(kept["correlator"], t)
+        mass, at = effective(series["correlator"], t)
         found["effective_mass"] = Observable(mass, at)
         found["mass"] = plateau(mass, at)
     return found
@@ -64,9 +82,9 @@ def linearised(value: Series, gradient: Series, series: Series) -> Series:
     return value + (series - series.mean(axis=(0, 1))) @ gradient.T
 
 
-def binder(magnetization: Series) -> Series:
+def binder(magnetization2: Series, magnetization4: Series) -> Series:
     """U4 = 1 - <M^4>/(3 <M^2>^2)."""
-    powers = np.stack([magnetization**2, magnetization**4], axis=-1)
+    powers = np.stack([magnetization2, magnetization4], axis=-1)
     m2, m4 = powers.mean(axis=(0, 1))
     value = 1 - m4 / (3 * m2**2)
     gradient = np.array([2 * m4 / (3 * m2**3), -1 / (3 * m2**2)])
