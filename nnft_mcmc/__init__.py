@@ -39,10 +39,16 @@ if TYPE_CHECKING:
     from nnft_mcmc.architectures import TwoQuadratureNet as TwoQuadratureNet
     from nnft_mcmc.architectures import VectorNet as VectorNet
     from nnft_mcmc.ensemble import Ensemble as Ensemble
+    from nnft_mcmc.estimators import absorbed as absorbed
+    from nnft_mcmc.estimators import cumulant_scaling as cumulant_scaling
+    from nnft_mcmc.estimators import estimate_momentum_n_point as estimate_momentum_n_point
     from nnft_mcmc.estimators import estimate_n_point as estimate_n_point
     from nnft_mcmc.estimators import generating_functional as generating_functional
+    from nnft_mcmc.estimators import momentum_two_point as momentum_two_point
     from nnft_mcmc.estimators import symmetry_test as symmetry_test
     from nnft_mcmc.estimators import williams as williams
+    from nnft_mcmc.exact import EdgeworthAction as EdgeworthAction
+    from nnft_mcmc.exact import GaussianProcess as GaussianProcess
     from nnft_mcmc.exact import TransferMatrix as TransferMatrix
     from nnft_mcmc.exact import width_shift as width_shift
     from nnft_mcmc.insertions import Insertion as Insertion
@@ -92,8 +98,17 @@ _HOMES = {
         "VectorNet",
     ),
     "nnft_mcmc.ensemble": ("Ensemble",),
-    "nnft_mcmc.estimators": ("estimate_n_point", "generating_functional", "symmetry_test", "williams"),
-    "nnft_mcmc.exact": ("TransferMatrix", "width_shift"),
+    "nnft_mcmc.estimators": (
+        "absorbed",
+        "cumulant_scaling",
+        "estimate_momentum_n_point",
+        "estimate_n_point",
+        "generating_functional",
+        "momentum_two_point",
+        "symmetry_test",
+        "williams",
+    ),
+    "nnft_mcmc.exact": ("EdgeworthAction", "GaussianProcess", "TransferMatrix", "width_shift"),
     "nnft_mcmc.insertions": ("Insertion", "PhiPower", "Polynomial", "Source", "WickPower"),
     "nnft_mcmc.lattice": ("Lattice",),
     "nnft_mcmc.references": ("exact_reference",),

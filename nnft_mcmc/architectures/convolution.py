@@ -100,7 +100,7 @@ class ConvNet(InfiniteWidthKernel):
 
     def infinite_width_kernel(self, x: ArrayLike, y: ArrayLike) -> np.ndarray:
         x, y = points(self.dim, x, y)
-        shifted = self._translations() if self.readout == "pool" else np.arange(self.dim)[None]
+        shifted = self.translations() if self.readout == "pool" else np.arange(self.dim)[None]
         xx, yy, xy = x**2, y**2, x[..., None, :] * y[..., shifted]  # xy[s, p] belongs to the pixels p and p + s
         for _ in range(self.depth):
             a, b, c = (self._average(k) for k in (xx, yy, xy))
@@ -112,7 +112,7 @@ class ConvNet(InfiniteWidthKernel):
         """sb^2 + sw^2 (1/K) sum_o k(p + o), pixels on the last axis."""
         return self.bias_std**2 + self.weight_std**2 * k[..., self._neighbours()].mean(axis=-2)
 
-    def _translations(self) -> np.ndarray:
+    def translations(self) -> np.ndarray:
         """Index of the pixel p + s, shape (s, p)."""
         table = np.arange(self.dim).reshape(self.shape)
         axes = tuple(range(len(self.shape)))
@@ -123,4 +123,4 @@ class ConvNet(InfiniteWidthKernel):
         reach = range(-(self.filter_size // 2), self.filter_size - self.filter_size // 2)
         offsets = itertools.product(reach, repeat=len(self.shape))
         rows = [np.ravel_multi_index(o, self.shape, mode="wrap") for o in offsets]
-        return self._translations()[rows]
+        return self.translations()[rows]

@@ -67,7 +67,8 @@ class OnLattice(ExactCorrelators):
             exists &= jnp.all((index >= 0) & (index < shape))
         return jnp.where(exists, self.on_sites(theta)[tuple(index % shape)], jnp.nan)
 
-    def _indices(self, x: np.ndarray) -> np.ndarray:
+    def site_indices(self, x: np.ndarray) -> np.ndarray:
+        """Index of each site (..., dim); refuses points that are none."""
         steps = (x - self.lattice.sites.reshape(-1, self.dim)[0]) / self.lattice.spacing
         index = np.rint(steps).astype(int)
         outside = self.lattice.geometry == "box" and ((index < 0) | (index >= self.lattice.shape)).any()
@@ -79,7 +80,7 @@ class OnLattice(ExactCorrelators):
         return index % np.asarray(self.lattice.shape)
 
     def n_point_connected(self, *xs: ArrayLike) -> np.ndarray:
-        sites = [self._indices(x) for x in points(self.dim, *xs)]
+        sites = [self.site_indices(x) for x in points(self.dim, *xs)]
         if len(sites) == 2:
             return self.covariance(*sites)
         return np.zeros(sites[0].shape[:-1])  # a Gaussian field

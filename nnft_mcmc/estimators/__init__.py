@@ -2,6 +2,7 @@
 
 from nnft_mcmc.estimators.generating import cumulant_scaling, generating_functional
 from nnft_mcmc.estimators.lattice_two_point import estimate_time_correlators, estimate_torus_two_point
+from nnft_mcmc.estimators.momentum_space import estimate_momentum_n_point, momentum_two_point
 from nnft_mcmc.estimators.n_point import estimate_n_point
 from nnft_mcmc.estimators.observables import Observable, observables
 from nnft_mcmc.estimators.parameter_symmetry import absorbed
@@ -13,11 +14,13 @@ __all__ = [
     "Observable",
     "absorbed",
     "cumulant_scaling",
+    "estimate_momentum_n_point",
     "estimate_n_point",
     "estimate_time_correlators",
     "estimate_torus_two_point",
     "generating_functional",
     "has_virial",
+    "momentum_two_point",
     "observables",
     "pair_weights",
     "per_draw",

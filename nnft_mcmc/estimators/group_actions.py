@@ -8,6 +8,7 @@ parameters where that is possible, `symmetry` tests it on draws.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,6 +130,26 @@ def reflection(normal: ArrayLike) -> Orthogonal:
     if n.ndim != 1 or not np.isfinite(n).all() or not n.any():
         raise _checks.InputError(f"reflection.normal is {normal!r}; it must be a finite vector that is not zero.")
     return Orthogonal(_rows(np.eye(n.size) - 2 * np.outer(n, n) / (n @ n)))
+
+
+def pixel_shift(image: Sequence[int], shift: Sequence[int]) -> Orthogonal:
+    """Cyclic shift of an image, (g x)_p = x_{p + shift}, `image` the shape of a `ConvNet`'s input."""
+    sides, by = (np.atleast_1d(np.asarray(n)) for n in (image, shift))
+    if sides.dtype.kind not in "iu" or by.dtype.kind not in "iu" or sides.shape != by.shape or (sides < 1).any():
+        raise _checks.InputError(
+            f"pixel_shift.shift is {shift!r} for the image {image!r}; give one whole number for each side."
+        )
+    moved = np.roll(np.arange(np.prod(sides)).reshape(sides), tuple(-by), axis=tuple(range(sides.size)))
+    return Orthogonal(_rows(np.eye(moved.size)[moved.ravel()]))
+
+
+def token_permutation(order: Sequence[int], features: int) -> Orthogonal:
+    """(g x)_t = x_{order[t]} for tokens of this many features, the input of attention."""
+    tokens = [_checks.integer("token_permutation.order", t, 0, len(order) - 1) for t in order]
+    if sorted(tokens) != list(range(len(order))):
+        raise _checks.InputError(f"token_permutation.order is {order!r}; it must be a permutation of 0, 1, ...")
+    size = _checks.integer("token_permutation.features", features, 1)
+    return Orthogonal(_rows(np.kron(np.eye(len(order))[tokens], np.eye(size))))
 
 
 def check_element(architecture: Architecture | VectorArchitecture, element: GroupElement) -> None:

@@ -23,7 +23,7 @@ from nnft_mcmc.architectures import (
     StratifiedNet,
     TwoQuadratureNet,
 )
-from nnft_mcmc.architectures.attention import LinearAttention
+from nnft_mcmc.architectures.attention import LinearAttention, SoftmaxAttention
 from nnft_mcmc.architectures.callable import CallableNet
 from nnft_mcmc.architectures.convolution import ConvNet
 from nnft_mcmc.architectures.deep import MLP, DeepEuclideanNet
@@ -36,8 +36,10 @@ from nnft_mcmc.estimators.group_actions import (
     SignFlip,
     Translation,
     components,
+    pixel_shift,
     reflection,
     rotation,
+    token_permutation,
 )
 from nnft_mcmc.estimators.parameter_symmetry import absorbed
 from nnft_mcmc.lattice import Lattice
@@ -49,6 +51,12 @@ SHIFT_3 = Translation((0.7, -1.3, 0.2))
 TURN_3 = Orthogonal(rotation(3, 0.8, (2, 0)).on_points(rotation(3, -1.9, (1, 2)).on_points(np.eye(3))))
 IN_OUT, OUT = Joint(TURN.matrix), OutputOrthogonal(rotation(3, 1.1, (0, 2)).matrix)
 OUT_MIRROR = OutputOrthogonal(reflection([1.0, 0.5, -2.0]).matrix)
+
+SHIFTS = (pixel_shift((3, 2), (1, 0)), pixel_shift((3, 2), (-1, 1)))
+TOKENS, FEATURES = token_permutation((2, 0, 1), 2), Orthogonal(np.kron(np.eye(3), TURN.matrix))
+BOTH = Orthogonal(np.asarray(TOKENS.matrix) @ np.asarray(FEATURES.matrix))
+SQUARE = Lattice((4, 4), 0.5, "torus")
+SITES, QUARTER, TIME = Translation((0.5, -1.0)), rotation(2, math.pi / 2), reflection([1.0, 0.0])
 
 EUCLIDEAN = (SHIFT, TURN, MIRROR, FLIP)
 ABOUT_THE_ORIGIN = (TURN, MIRROR, FLIP)
@@ -70,11 +78,16 @@ KNOWN = {
     "dense_net": (DenseNet(2, 4, "erf", bias_std=0.3), ABOUT_THE_ORIGIN),
     "mlp": (MLP(2, 4, depth=3, bias_std=0.3), ABOUT_THE_ORIGIN),
     "deep_euclidean_net": (DeepEuclideanNet(CosNet(2, 4), depth=3, bias_std=0.3), EUCLIDEAN),
-    "conv_net": (ConvNet(2, 3, filter_size=1), (FLIP,)),
-    "linear_attention": (LinearAttention(2, 1, 3), (FLIP,)),
-    "lattice_modes": (LatticeModes(TORUS, 0.8), (FLIP,)),
-    "site_field": (SiteField(TORUS, 0.8), (FLIP,)),
-    "infinite_width": (InfiniteWidth(CosNet(2, 1), BOX), (FLIP,)),
+    "conv_net": (ConvNet(6, 3, depth=2, image=(3, 2), filter_size=2), (FLIP, *SHIFTS)),
+    "conv_net, flattened": (ConvNet(6, 3, depth=2, image=(3, 2), filter_size=2, readout="flatten"), (FLIP, *SHIFTS)),
+    "linear_attention": (LinearAttention(3, 2, 3, head_dim=2), (FLIP, TOKENS, FEATURES, BOTH)),
+    "softmax_attention": (SoftmaxAttention(3, 2, 3, head_dim=2), (FLIP, TOKENS, FEATURES, BOTH)),
+    "lattice_modes": (LatticeModes(TORUS, 0.8), (FLIP, SITES, TIME)),
+    "lattice_modes below a cut-off": (LatticeModes(SQUARE, 0.8, "continuum", 5.0), (SITES, QUARTER, TIME)),
+    "site_field": (SiteField(TORUS, 0.8), (FLIP, SITES, TIME)),
+    "site_field on a square": (SiteField(SQUARE, 0.8), (SITES, QUARTER, TIME)),
+    "infinite_width": (InfiniteWidth(CosNet(2, 1), BOX), (FLIP, TIME)),
+    "infinite_width on a square": (InfiniteWidth(CosNet(2, 1), Lattice((4, 4), 0.3)), (FLIP, TIME, QUARTER)),
     "vector_net": (VectorNet(CosNet(2, 4), 3), (*EUCLIDEAN, OUT, OUT_MIRROR)),
     "vector_net of 2": (VectorNet(GaussNet(2, 4), 2), (*ABOUT_THE_ORIGIN, IN_OUT)),
     "equivariant_net": (EquivariantNet(2, CosNet(1, 4)), (IN_OUT, Joint(MIRROR.matrix), FLIP)),
@@ -121,11 +134,22 @@ def test_volumes_are_kept(net, element):
     assert abs(np.linalg.slogdet(jacobian)[1]) < 1e-10
 
 
+# Networks that are invariant one by one.
+INVARIANT = {
+    EquivariantNet: Joint,
+    ConvNet: Orthogonal,
+    LinearAttention: Orthogonal,
+    SoftmaxAttention: Orthogonal,
+}
+
+
 @pytest.mark.parametrize(("net", "element"), KNOWN_PAIRS)
 def test_unchanged_parameters_are_seen(net, element):
     """Control: theta in place of theta_g, except where theta_g is theta."""
     theta = drawn(net)
-    if isinstance(net, EquivariantNet) and isinstance(element, Joint):
+    theta_g = absorbed(net, element, theta)
+    if all(np.array_equal(theta_g[name], value) for name, value in theta.items()):
+        assert INVARIANT[type(net)] is type(element)
         assert defects(net, element, theta, theta)[0] < 1e-10
     else:
         assert defects(net, element, theta, theta)[0] > 1e-3
@@ -172,9 +196,15 @@ REFUSED = [
     (VectorNet(GaussNet(2, 4), 3), SHIFT, "Translation is no symmetry of GaussNet"),
     (EquivariantNet(2, CosNet(1, 4)), TURN, "Orthogonal is no symmetry of EquivariantNet"),
     (EquivariantNet(2, CosNet(1, 4)), SHIFT, "Translation is no symmetry of EquivariantNet"),
-    (ConvNet(2, 3, filter_size=1), TURN, "no map of the parameters of ConvNet"),
+    (ConvNet(2, 3, filter_size=1), TURN, "Orthogonal is no symmetry of ConvNet"),
+    (ConvNet(3, 3), Orthogonal(np.eye(3)[[1, 0, 2]]), "Orthogonal is no symmetry of ConvNet"),
+    (LinearAttention(2, 2, 3), Orthogonal(np.eye(4)[[1, 0, 2, 3]]), "Orthogonal is no symmetry of LinearAttention"),
+    (SiteField(SQUARE, 0.8), TURN, "Orthogonal is no symmetry of SiteField"),
+    (LatticeModes(TORUS, 0.8), SHIFT, "Translation is no symmetry of LatticeModes"),
+    (InfiniteWidth(CosNet(2, 1), BOX), SITES, "Translation is no symmetry of InfiniteWidth"),
+    (InfiniteWidth(GaussNet(2, 1), Lattice((3, 3), 0.5)), SITES, "Translation is no symmetry of InfiniteWidth"),
     (LinearAttention(2, 1, 3), SHIFT, "no map of the parameters of LinearAttention"),
-    (SiteField(TORUS, 0.8), SHIFT, "no map of the parameters of SiteField"),
+    (SiteField(TORUS, 0.8), SHIFT, "Translation is no symmetry of SiteField"),
     (SOME_CALLABLE, FLIP, "no map of the parameters of CallableNet"),
     (CosNet(3, 4), SHIFT, "Translation acts on dim = 2 and CosNet has dim = 3"),
     (CosNet(3, 4), TURN, "Orthogonal acts on dim = 2 and CosNet has dim = 3"),
@@ -204,6 +234,10 @@ BAD_ELEMENTS = [
     (lambda: rotation(2, 0.5, (0, 2)), "rotation.plane is 2"),
     (lambda: rotation(2, INF), "rotation.angle is inf"),
     (lambda: reflection([0.0, 0.0]), "reflection.normal is"),
+    (lambda: pixel_shift((3, 2), (1,)), "pixel_shift.shift is"),
+    (lambda: pixel_shift((3, 2), (0.5, 1)), "pixel_shift.shift is"),
+    (lambda: token_permutation((0, 0), 2), "token_permutation.order is"),
+    (lambda: token_permutation((0, 2), 2), "token_permutation.order is"),
 ]
 
 
