@@ -21,9 +21,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from nnft_mcmc.field_evaluation._types import Pair
 from nnft_mcmc.lattice import Lattice
-
-Pair = tuple[Array, Array]
 
 # What an entry of a table costs, in entries of the matrix that it is multiplied into.
 _TABLE_COST = 4
@@ -54,28 +53,25 @@ def group_sizes(shape: tuple[int, ...], split: Split) -> tuple[int, int]:
     return math.prod(shape[: split.axis]) * split.high, split.low * math.prod(shape[split.axis + 1 :])
 
 
-def tables(
-    momenta: Float[Array, "neurons dim"], start: Pair, lattice: Lattice, split: Split
-) -> tuple[tuple[Float[Array, "first neurons"], ...], tuple[Float[Array, "second neurons"], ...]]:
+def tables(momenta: Float[Array, "neurons dim"], start: Pair, lattice: Lattice, split: Split) -> tuple[Pair, Pair]:
     """start e^{i w.(x_0 + y1)} and e^{i w.y2}."""
-    steps = [momenta[:, axis] * lattice.spacing for axis in range(lattice.dim)]
     axis, high, low = split
-    first = [power_table(steps[k], lattice.shape[k]) for k in range(axis)] + [power_table(steps[axis] * low, high)]
-    second = [power_table(steps[axis], low)]
-    second += [power_table(steps[k], lattice.shape[k]) for k in range(axis + 1, lattice.dim)]
+    steps = [momenta[:, k] * lattice.spacing for k in range(lattice.dim)]
     origin = jnp.stack([jnp.asarray(lattice.axis(k)[0], momenta.dtype) for k in range(lattice.dim)])
     at_origin = times(start, polar(momenta @ origin))
-    first_row: Pair = (at_origin[0][None], at_origin[1][None])
-    return jax.lax.optimization_barrier((functools.reduce(outer, first, first_row), functools.reduce(outer, second)))
+    firsts = [*zip(steps[:axis], lattice.shape[:axis], strict=True), (steps[axis] * low, high)]
+    seconds = [(steps[axis], low), *zip(steps[axis + 1 :], lattice.shape[axis + 1 :], strict=True)]
+    first = [power_table(step, count, at_origin if k == 0 else None) for k, (step, count) in enumerate(firsts)]
+    second = [power_table(step, count) for step, count in seconds]
+    return jax.lax.optimization_barrier((functools.reduce(outer, first), functools.reduce(outer, second)))
 
 
-def power_table(step: Float[Array, " neurons"], count: int) -> Pair:
-    """e^{i k step} for k = 0 .. count - 1."""
+def power_table(step: Float[Array, " neurons"], count: int, start: Pair | None = None) -> Pair:
+    """start e^{i k step} for k = 0 .. count - 1; start is 1 where there is none."""
     radix = math.isqrt(count - 1) + 1 if count > 1 else 1
     powers = _powers(jax.lax.optimization_barrier(polar(step)), radix + 1)
-    low = _stacked(powers[:-1])
-    high = _stacked(_powers(powers[-1], -(-count // radix)))
-    re, im = outer(high, low)
+    low = powers[:-1] if start is None else [times(start, power) for power in powers[:-1]]
+    re, im = outer(_stacked(_powers(powers[-1], -(-count // radix))), _stacked(low))
     return re[:count], im[:count]
 
 
