@@ -24,7 +24,7 @@ REGISTRIES: dict[str, Mapping[str, type]] = {
     "insertion": insertions.REGISTRY,
     "sampler": sampling.REGISTRY,
 }
-# The lattice of an architecture is that of [lattice]; its base has a table of its own.
+# The lattice of an architecture is that of [lattice]; a base that is an architecture has a table of its own.
 GIVEN, TABLE = "lattice", "base"
 TYPES = {int: "integer", float: "number", str: "string"}
 
@@ -74,7 +74,7 @@ def expected_keys(cls):
     found = {}
     for name, p in signature.parameters.items():
         default = list(p.default) if isinstance(p.default, tuple) else p.default
-        kind = "table" if name == TABLE else TYPES.get(p.annotation)
+        kind = TYPES.get(p.annotation, "table" if name == TABLE else None)
         found[name] = (kind, "required" if p.default is p.empty else "none" if default is None else default)
     return {name: row for name, row in found.items() if issubclass(cls, Lattice) or name != GIVEN}
 
@@ -120,7 +120,8 @@ def test_settings_on_the_page_of_samplers():
     common = page.partition("\n## ")[0]
     assert own.keys() == sampling.REGISTRY.keys()
     for name, body in own.items():
-        printed = {key: float(value) for key, value in re.findall(r"`(\w+)` = ([\d.]*\d)", common + body)}
+        settings = re.findall(r'`(\w+)` = ([\d.]*\d|"\w+")', common + body)
+        printed = {key: tomllib.loads(f"value = {value}")["value"] for key, value in settings}
         parameters = inspect.signature(sampling.REGISTRY[name]).parameters
         assert printed == {key: p.default for key, p in parameters.items()}, name
 

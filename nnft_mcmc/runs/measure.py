@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from nnft_mcmc.estimators import Observable, observables
+from nnft_mcmc.estimators.partition_function import log_partition_ratio
 from nnft_mcmc.runs.store import RunDirectory
 from nnft_mcmc.statistics import Estimate, gamma_method
 
@@ -38,9 +39,12 @@ class Measurement:
 
 
 def measure(run: RunDirectory) -> dict[str, Measurement]:
-    """Every observable of the run's complete draws."""
-    kept = run.arrays("observables")["observables"]
-    found = observables(kept, run.config().ensemble.lattice)
+    """Every observable of the run's complete draws, and ln Z/Z0 where the sampler tells."""
+    arrays = run.arrays("observables", "sample_stats")
+    found = observables(arrays["observables"], run.config().ensemble.lattice)
+    ratio = log_partition_ratio(arrays["sample_stats"])
+    if ratio is not None:
+        found["log_partition_ratio"] = ratio
     return {name: Measurement(o, gamma_method(o.series), rhat(o.series)) for name, o in found.items()}
 
 

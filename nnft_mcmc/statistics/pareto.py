@@ -28,7 +28,7 @@ def tail_length(num_weights: int) -> int:
 
 def largest_pareto_k(num_weights: int) -> float:
     """The largest k at which the mean of this many weights, and its error, can be believed."""
-    return min(1 - 1 / math.log10(num_weights), 0.7)
+    return min(1 - 1 / math.log10(max(num_weights, 2)), 0.7)
 
 
 def pareto_k(largest: ArrayLike) -> float:
