@@ -3,7 +3,6 @@
 import itertools
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from nnft_mcmc.architectures import (
     StratifiedNet,
     TwoQuadratureNet,
 )
-from nnft_mcmc.architectures.stratified import cell_edges
 
 PAIRINGS = [((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2))]
 PHASES = 2 * math.pi * np.arange(16) / 16  # exact for products of up to fifteen cosines
@@ -126,44 +124,6 @@ def test_two_quadratures_are_the_rayleigh_law_and_gaussian_at_a_point():
     xs = np.array([[0.3], [-0.8], [1.1], [0.4]])
     assert net.four_point_connected(*xs) == pytest.approx(waves.four_point_connected(*xs), rel=1e-13)
     assert TwoQuadratureNet(ScalarNet(1, 6, 1.0, math.inf)).excess_kurtosis(np.zeros(1)) == pytest.approx(0, abs=1e-12)
-
-
-@pytest.mark.parametrize("quadratures", [1, 2])
-@pytest.mark.parametrize(
-    ("dim", "cutoff", "alpha"), [(1, 4.0, -1.0), (1, math.inf, 0.0), (2, 4.0, -0.5), (3, 4.0, 0.0)]
-)
-def test_cumulants_of_stratified_nets_sum_over_cells(dim, cutoff, alpha, quadratures):
-    """Cells of one neuron are the law itself; the average over cells of cell moments is the whole law's moment."""
-    waves = ScalarNet(dim, 1, 1.0, cutoff, alpha)
-    xs = np.random.default_rng(3).uniform(-1, 1, (4, dim))
-    base = TwoQuadratureNet(waves) if quadratures == 2 else waves
-    assert StratifiedNet(base).four_point_connected(*xs) == pytest.approx(base.four_point_connected(*xs), rel=1e-9)
-    many = ScalarNet(dim, 6, 1.0, cutoff, alpha)
-    net = StratifiedNet(many)
-    np.testing.assert_allclose(net._cell_averages(2, xs).mean(axis=0), many.wave_moment(2, xs), rtol=1e-10, atol=1e-13)
-    assert net.two_point(xs[0], xs[1]) == many.two_point(xs[0], xs[1])
-
-
-def test_cell_averages_of_the_cauchy_law_by_direct_quadrature():
-    """k = m tan(pi u/2), u in the i-th of N equal intervals."""
-    net, x = StratifiedNet(ScalarNet(1, 5, 1.0, math.inf)), 0.7
-    z, weights = leggauss(400)
-    for i in range(4):
-        u = (i + (1 + z) / 2) / 5
-        expected = np.sum(weights / 2 * np.cos(np.tan(math.pi * u / 2) * x))  # F^2 = 2 G(0) = 1
-        assert net._cell_averages(2, np.array([x]))[i] == pytest.approx(expected, abs=1e-11)
-
-
-def test_stratified_draws_stay_in_their_cells_with_equal_weight():
-    net = StratifiedNet(ScalarNet(2, 7, 1.0, 5.0))
-    momenta = jax.vmap(net.sample_parameters)(jax.random.split(jax.random.key(2), 500))["momenta"]
-    k = np.linalg.norm(momenta, axis=-1)
-    edges = np.append(net._waves.momentum_law.quantile(cell_edges(7)[:-1]), 5.0)
-    assert ((k >= edges[:-1]) & (k <= edges[1:])).all()
-    theta = net.sample_parameters(jax.random.key(0))
-    assert np.isfinite(net.log_prior(theta))
-    swapped = {**theta, "momenta": theta["momenta"][::-1]}
-    assert net.log_prior(swapped) == -np.inf
 
 
 @pytest.mark.parametrize(

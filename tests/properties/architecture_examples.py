@@ -64,6 +64,8 @@ EXAMPLES = {
     "stratified_net of two quadratures": lambda n: StratifiedNet(
         TwoQuadratureNet(ScalarNet(1, n, mass=0.9, cutoff=math.inf))
     ),
+    "stratified_net of two in 3": lambda n: StratifiedNet(TwoQuadratureNet(ScalarNet(3, n, mass=0.9, cutoff=3.0)), 1),
+    "stratified_net of shells": lambda n: StratifiedNet(ScalarNet(2, n, mass=0.9, cutoff=3.0, alpha=-0.5), shells=n),
     "dense_net": lambda n: DenseNet(2, n, "erf", bias_std=0.4),
     "dense_net of relu": lambda n: DenseNet(2, n, "relu"),
     "mlp": lambda n: MLP(2, n, depth=3, activation="tanh", bias_std=0.3),

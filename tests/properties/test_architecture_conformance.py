@@ -163,7 +163,8 @@ def test_log_prior_is_the_sum_of_the_log_densities(name):
 def test_the_order_of_neurons_does_not_matter(name):
     net = example(name)
     theta, order = one_theta(net), np.random.default_rng(0).permutation(WIDTH)
-    permuted = {key: value[order] for key, value in theta.items()}
+    shared = net.common if isinstance(net, SumOfNeurons) else ()
+    permuted = {key: value if key in shared else value[order] for key, value in theta.items()}
     assert_close(net(permuted, some_points(net)), net(theta, some_points(net)))
     if isinstance(net, IidNeurons):
         assert_close(net.log_prior(permuted), net.log_prior(theta))
@@ -436,6 +437,7 @@ BAD = {
     "matern_net.amplitude_law": lambda: MaternNet(2, 3, 0.9, 2.5, amplitude_law="gamma"),
     "euclidean_net.cutoff": lambda: EuclideanNet(2, 3, boltzmann, falling, -1.0),
     "stratified_net.base": lambda: StratifiedNet(CosNet(2, 3)),
+    "stratified_net.shells": lambda: StratifiedNet(ScalarNet(2, 3, 0.9, 3.0), shells=4),
     "dense_net.activation": lambda: DenseNet(2, 3, "relux"),
     "mlp.depth": lambda: MLP(2, 3, depth=1),
     "deep_euclidean_net.base": lambda: DeepEuclideanNet(GaussNet(2, 3)),
