@@ -152,15 +152,8 @@ for draws, colour in zip(crossing, plt.get_cmap("viridis")((0.1, 0.5, 0.8)), str
     noise = [background(int(n), draws) for n in candidates]
     axis.plot(candidates, noise, "--", lw=1, color=colour, label=f"background, {draws:,} draws")
     axis.plot(crossing[draws], 5 / crossing[draws], "o", ms=5, color=colour)
-axis.errorbar(
-    WIDTHS,
-    [signal[n][0] for n in WIDTHS],
-    [signal_error[n][0] for n in WIDTHS],
-    fmt="s",
-    ms=4,
-    capsize=2,
-    color="#c2571a",
-)
+measured, errors = ([found[n][0] for n in WIDTHS] for found in (signal, signal_error))
+axis.errorbar(WIDTHS, measured, errors, fmt="s", ms=4, capsize=2, color="#c2571a", label=f"measured, {DRAWS:,} draws")
 axis.set_xscale("log")
 axis.set_yscale("log")
 axis.set_xlabel("$N$")

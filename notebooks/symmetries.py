@@ -14,12 +14,12 @@
 # # Symmetries of ensembles
 #
 # A group element $g$ turns a field into $\phi_g(x) = \rho(g)\, \phi(g x)$, and is a symmetry of the *ensemble* if
-# $\phi_g$ has the law of $\phi$, $Z_g[J] = Z[J]$, (55)-(57) of J. Halverson, arXiv:2408.00082. No single network need be
-# invariant.
+# $\phi_g$ has the law of $\phi$, $Z_g[J] = Z[J]$, (55)-(57) of J. Halverson, arXiv:2408.00082. No single network need
+# be invariant.
 #
 # The mechanism is (58): $g$ is absorbed into a redefinition of the parameters, $\phi_\theta(g x) = \phi_{\theta_g}(x)$,
-# that leaves their density alone, $P(\theta_g)\, |d\theta_g/d\theta| = P(\theta)$. Where such a map is known the symmetry
-# is exact at every width. Otherwise it is tested on draws, and a test must say how much it could have seen.
+# that leaves their density alone, $P(\theta_g)\, |d\theta_g/d\theta| = P(\theta)$. Where such a map is known the
+# symmetry is exact at every width. Otherwise it is tested on draws, and a test must say how much it could have seen.
 
 # %%
 import math
@@ -51,10 +51,10 @@ KEY = jax.random.key(6)
 # %% [markdown]
 # ## Absorbed into the parameters
 #
-# Cos-net (68): a translation $x \to x + t$ shifts the phases by $w \cdot t$, and their density is uniform on the circle;
-# a rotation turns the momenta, whose density is isotropic. So the whole Euclidean group is a symmetry at every $N$. The
-# same for $\phi \to -\phi$, (59), and $O(D)$ on the outputs. A convolutional network averaged over its pixels is
-# invariant network by network. A lattice field is moved by whole sites.
+# Cos-net (68): a translation $x \to x + t$ shifts the phases by $w \cdot t$, and their density is uniform on the
+# circle; a rotation turns the momenta, whose density is isotropic. So the whole Euclidean group is a symmetry at every
+# $N$. The same for $\phi \to -\phi$, (59), and $O(D)$ on the outputs. A convolutional network averaged over its pixels
+# is invariant network by network. A lattice field is moved by whole sites.
 
 # %%
 EXACT = [
@@ -71,11 +71,8 @@ EXACT = [
 for net, element in EXACT:
     theta = net.sample_parameters(KEY)
     theta_g = absorbed(net, element, theta)
-    x = (
-        net.lattice.sites.reshape(-1, 2)
-        if hasattr(net, "lattice")
-        else np.random.default_rng(0).normal(size=(6, net.dim))
-    )
+    anywhere = np.random.default_rng(0).normal(size=(6, net.dim))
+    x = net.lattice.sites.reshape(-1, 2) if hasattr(net, "lattice") else anywhere
     field = np.abs(element.on_outputs(np.asarray(net(theta, element.on_points(x)))) - net(theta_g, x)).max()
     density = abs(float(net.log_prior(theta_g) - net.log_prior(theta)))
     print(f"{type(net).__name__:10s} {type(element).__name__:17s} fields differ by {field:.0e}, ln P by {density:.0e}")
@@ -99,10 +96,10 @@ for net, element in ((GaussNet(1, 5), Translation((0.4,))), (CubeNet(2, 5, cutof
 # four-point functions vanish if $g$ is a symmetry; Hotelling's $T^2$ with their full covariance gives one p-value.
 #
 # * **Gauss-net** (60)-(64): $G^{(2)}$ is translation invariant and $G^{(4)}_c$ is not, because the neurons single out
-#   the origin. Translation by $c$ multiplies its first term by $\exp[\frac{\sigma_{w_0}^2}{2d}(4 c \cdot \sum x_i + 8 c^2)]$.
-#   A test on two-point functions alone cannot see it.
-# * **Cube**: momenta uniform in a cube in place of a ball. Rotations by 90 degrees map the cube to itself; by 45 they do
-#   not.
+#   the origin. Translation by $c$ multiplies its first term by
+#   $\exp[\frac{\sigma_{w_0}^2}{2d}(4 c \cdot \sum x_i + 8 c^2)]$. A test on two-point functions alone cannot see it.
+# * **Cube**: momenta uniform in a cube in place of a ball. Rotations by 90 degrees map the cube to itself; by 45 they
+#   do not.
 #
 # `detectable` is the power: the violation, in units of the product of the fields' standard deviations, that the test
 # rejects in 95% of runs. The exact violation is put beside it.
@@ -149,7 +146,7 @@ for number, (name, net, element, x, observable, holds) in enumerate(CASES):
 
 # %%
 figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
-for row, (name, (test, exact, holds)) in enumerate(results.items()):
+for row, (test, exact, holds) in enumerate(results.values()):
     colour = "#1f5fa8" if holds else "#c2571a"
     for k, marker in enumerate(("s", "o")):
         height = row + 0.15 * (2 * k - 1)
@@ -158,7 +155,7 @@ for row, (name, (test, exact, holds)) in enumerate(results.items()):
 axis.axvline(0, color="#999999", lw=0.8)
 axis.set_yticks(range(len(results)), [f"{name}  (p = {test.p_value:.1g})" for name, (test, _, _) in results.items()])
 axis.invert_yaxis()
-_ = axis.set_xlabel("difference of the 2-point (square) and 4-point (circle) functions; bars are exact")
+_ = axis.set_xlabel("difference: 2-point (squares), 4-point (circles), exact (bars)")
 
 # %% [markdown]
 # The notebook stops where a symmetry that holds is rejected (this happens with probability $10^{-4}$ in each test
