@@ -6,11 +6,13 @@
     RUN/checkpoint.npz    state of the chains after the last complete chunk
     RUN/plots/            what `nnft compare` and `nnft diagnose` draw
 
-A chunk counts once its checkpoint, written beside the old one and renamed over it, is in place; then the manifest is
-renewed likewise. Draws in the store beyond the checkpoint are what was being written when the process died: resuming
-drops them and samples them again, bit for bit. Readers look at the complete draws of the manifest only.
+Every file is written beside its place, flushed to the disk and renamed: at every instant the old or the new one is
+there, whole, and a loss of power loses neither. A chunk counts once its checkpoint is in place; then the manifest is
+renewed. Draws in the store beyond the checkpoint are what was being written when the process died: resuming drops them
+and samples them again, bit for bit. Readers look at the complete draws of the manifest only.
 """
 
+import asyncio
 import fcntl
 import importlib.metadata
 import json
@@ -20,6 +22,7 @@ import shutil
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +32,9 @@ import numpy as np
 import tomli_w
 import xarray as xr
 import zarr
+from zarr.codecs import ZstdCodec
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore
 
 from nnft_mcmc import _checks
 from nnft_mcmc.lattice import Lattice
@@ -40,6 +46,9 @@ FORMAT = 1
 PACKAGES = ("nnft_mcmc", "jax", "jaxlib", "numpyro", "numpy", "xarray", "arviz", "zarr")
 KINDS = ("sample", "draw")
 
+# Size of the files of an array. The last one is written anew at each append until it is full.
+FILE_BYTES = 2 * 2**20
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -48,6 +57,15 @@ class Checkpoint:
     warmup: int
     draws: int
     leaves: list[np.ndarray]
+
+
+class DurableStore(LocalStore):
+    """A local Zarr store whose writes survive a loss of power."""
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write one file."""
+        data = value.as_buffer_like()
+        await asyncio.to_thread(_replace, self.root / key, lambda file: file.write(data))
 
 
 class RunDirectory:
@@ -89,6 +107,8 @@ class RunDirectory:
             "num_chains": config.sampler.num_chains,
             "num_samples": config.sampler.num_samples,
             "draws": 0,
+            "complete": False,
+            "stopped_by": None,
             "seconds": 0.0,
         }
         # Made beside its place and moved there whole, so that a run that is there at all can be resumed.
@@ -142,6 +162,11 @@ class RunDirectory:
         """Replace the manifest in one step."""
         _replace(self.path / "manifest.json", lambda file: file.write(json.dumps(manifest, indent=2).encode()))
 
+    def lengthen(self, config: configuration.Config) -> None:
+        """Ask for the draws of `config`, the run's own but for a larger number of them."""
+        text = tomli_w.dumps(config.tables).encode()
+        _replace(self.path / "config.toml", lambda file: file.write(text))
+
     def config(self) -> configuration.Config:
         """The configuration the run was made with."""
         return configuration.load(self.path / "config.toml")
@@ -164,41 +189,67 @@ class RunDirectory:
         content: dict[str, Any] = {"warmup": np.array(checkpoint.warmup), "draws": np.array(checkpoint.draws), **leaves}
         _replace(self.path / "checkpoint.npz", lambda file: np.savez(file, **content))
 
-    def append(self, chunk: Chunk, lattice: Lattice, chunk_length: int) -> None:
+    @property
+    def _data(self) -> Path:
+        return self.path / "data.zarr"
+
+    def append(self, chunk: Chunk, lattice: Lattice) -> None:
         """Add a chunk of draws to the arrays, making them at the first."""
-        root = zarr.open_group(self.path / "data.zarr", mode="a")
-        for group, members in chunk.items():
-            for name, values in members.items():
-                key = f"{group}/{name}"
-                if key not in root:
-                    chains, _, *rest = values.shape
-                    root.create_array(
-                        key,
-                        shape=(chains, 0, *rest),
-                        chunks=(chains, chunk_length, *rest),
-                        dtype=values.dtype,
-                        dimension_names=dims_of(group, name, values.ndim, lattice),
-                    )
-                root[key].append(values, axis=1)
+        root = zarr.open_group(DurableStore(self._data), mode="a")
+        named = {f"{group}/{name}": values for group, members in chunk.items() for name, values in members.items()}
+        for key, values in named.items():
+            if key not in root:
+                group, _, name = key.partition("/")
+                chains, _, *rest = values.shape
+                bytes_per_draw = max(1, values.itemsize * values[:, 0].size)
+                root.create_array(
+                    key,
+                    shape=(chains, 0, *rest),
+                    chunks=(chains, max(1, FILE_BYTES // bytes_per_draw), *rest),
+                    dtype=values.dtype,
+                    compressors=ZstdCodec(checksum=True),  # a damaged file is noticed
+                    fill_value=np.nan if np.issubdtype(values.dtype, np.floating) else 0,  # and so is a lost one
+                    dimension_names=dims_of(group, name, values.ndim, lattice),
+                )
+        # The disk flushes many files together in little more time than one.
+        with ThreadPoolExecutor(len(named)) as pool:
+            for appended in [pool.submit(root[key].append, values, axis=1) for key, values in named.items()]:
+                appended.result()
 
     def truncate(self, num_draws: int) -> None:
-        """Drop all draws beyond the first `num_draws`."""
-        store = self.path / "data.zarr"
+        """Drop all draws beyond the first `num_draws`; an error where there are not so many."""
         if num_draws == 0:
-            shutil.rmtree(store, ignore_errors=True)
-        elif store.exists():
-            for _, group in zarr.open_group(store, mode="a").groups():
-                for _, array in group.arrays():
+            shutil.rmtree(self._data, ignore_errors=True)
+            return
+        for left in self._data.rglob("*.new"):  # what a killed process was writing
+            left.unlink()
+        for _, group in zarr.open_group(DurableStore(self._data), mode="a").groups():
+            for name, array in group.arrays():
+                if array.shape[1] < num_draws:
+                    raise _checks.InputError(
+                        f"{self._data} holds {array.shape[1]} draws of {name} and the checkpoint counts {num_draws};"
+                        " restore the run from a copy."
+                    )
+                self._read(array, num_draws - 1, num_draws)
+                if array.shape[1] > num_draws:
                     array.resize((array.shape[0], num_draws, *array.shape[2:]))
+
+    def _read(self, array: zarr.Array, start: int, stop: int) -> np.ndarray:
+        try:
+            return np.asarray(array[:, start:stop])
+        except (RuntimeError, ValueError) as error:  # what the decoder says of damaged data
+            raise _checks.InputError(
+                f"{self._data}/{array.path} is damaged ({error}); restore the run from a copy."
+            ) from None
 
     def arrays(self, *groups: str) -> Chunk:
         """The complete draws of the given groups, or of all, by group and name."""
         draws = self.manifest()["draws"]
         if draws == 0:
             raise _checks.InputError(f"{self.path} has no complete draws yet; let it run longer, or resume it.")
-        root = zarr.open_group(self.path / "data.zarr", mode="r")
+        root = zarr.open_group(self._data, mode="r")
         return {
-            group: {name: np.asarray(array[:, :draws]) for name, array in members.arrays()}
+            group: {name: self._read(array, 0, draws) for name, array in members.arrays()}
             for group, members in root.groups()
             if not groups or group in groups
         }
@@ -209,10 +260,28 @@ class RunDirectory:
 
 
 def _replace(path: Path, write: Callable[[Any], object]) -> None:
-    """Write a file so that at every instant the old or the new one is there, whole."""
+    """Write a file so that at every instant the old or the new one is there, whole, and on the disk when this ends."""
+    _make_folder(path.parent)
     temporary = path.with_name(path.name + ".new")
     with open(temporary, "wb") as file:
         write(file)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+    _flush_folder(path.parent)
+
+
+def _make_folder(path: Path) -> None:
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        _flush_folder(path.parent)
+
+
+def _flush_folder(path: Path) -> None:
+    """Have the names in a folder on the disk."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -2,7 +2,8 @@
 
 One function is compiled per run: it makes up to `chunk_length` draws (fewer on demand, so that warm-up, full chunks and
 the last chunk share it), each the last of `thinning` transitions, and returns what `collect` takes from each. The state
-is a pytree of arrays that can be saved and put back; a chain restored from it continues bit for bit.
+is a pytree of arrays that can be saved and put back; a chain restored from it continues bit for bit. How many draws a
+call makes, and on how many devices, is no part of the program's meaning.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from jaxtyping import Array
 from nnft_mcmc import _checks
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.sampling._base import Position, Sampler
+from nnft_mcmc.sampling.devices import Layout, from_first, gather
 
 Collect = Callable[[Position], dict[str, dict[str, Array]]]
 Chunk = dict[str, dict[str, np.ndarray]]  # group -> name -> array (chain, draw, ...)
@@ -24,24 +26,48 @@ Chunk = dict[str, dict[str, np.ndarray]]  # group -> name -> array (chain, draw,
 class Chains:
     """`sampler.num_chains` chains on `ensemble`, started from `key`; `collect` is called at each draw of each chain."""
 
-    def __init__(self, ensemble: Ensemble, sampler: Sampler, key: Array, collect: Collect, chunk_length: int) -> None:
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        sampler: Sampler,
+        key: Array,
+        collect: Collect,
+        chunk_length: int,
+        layout: Layout | None = None,
+    ) -> None:
         self.sampler, self.chunk_length = sampler, _checks.integer("chunk_length", chunk_length, minimum=1)
         self._kernel = sampler.kernel(ensemble)
-        keys = jax.random.split(raw_key(key), sampler.num_chains)
-        state = jax.jit(lambda keys: self._kernel.init(keys, sampler.num_warmup, None, (), {}))(keys)
-        self.state = _strongly_typed(state)
-        self._position = sampler.position(ensemble, self._kernel)
         self._collect = collect
-        self._advance = jax.jit(self._run)
+        self._layout = Layout(1) if layout is None else layout
+        self._width = getattr(ensemble.architecture, "width", None)
+        self._layout.check(sampler.num_chains, self._width)
+        options = self._layout.compiler_options
+        keys = np.asarray(jax.random.split(raw_key(key), sampler.num_chains))
+        state = jax.jit(self._start, compiler_options=options)(keys)
+        self._shardings = self._layout.of_state(state, sampler.num_chains, self._width)
+        self.state = jax.device_put(state, self._shardings)
+        self._position = sampler.position(ensemble, self._kernel)  # which NumPyro's kernels know once they have started
+        self._advance = jax.jit(
+            self._run, out_shardings=(self._shardings, self._layout.of_draws()), compiler_options=options
+        )
+
+    def _start(self, keys: Array) -> Any:
+        state = _strongly_typed(self._kernel.init(keys, self.sampler.num_warmup, None, (), {}))
+        shardings = self._layout.of_state(state, self.sampler.num_chains, self._width)
+        return jax.lax.with_sharding_constraint(state, shardings)
 
     def warm_up(self, num_transitions: int) -> None:
-        """Advance by transitions that are not kept; samplers adapt during the first `num_warmup` of them."""
+        """Advance by transitions that are not kept; samplers adapt during the first `num_warmup` of them.
+
+        With none, nothing happens but the compilation.
+        """
         self.state, _ = self._advance(self.state, num_transitions, jnp.asarray(1))
+        jax.block_until_ready(self.state)
 
     def draw(self, num_draws: int) -> Chunk:
         """The next `num_draws` (at most chunk_length) draws."""
         self.state, kept = self._advance(self.state, num_draws, jnp.asarray(self.sampler.thinning))
-        return jax.tree.map(lambda buffer: np.moveaxis(np.asarray(buffer)[:num_draws], 0, 1), kept)
+        return jax.tree.map(lambda buffer: np.moveaxis(gather(buffer)[:num_draws], 0, 1), kept)
 
     def _keep(self, state: Any) -> dict[str, dict[str, Array]]:
         def of_one_chain(state: Any) -> dict[str, dict[str, Array]]:
@@ -64,18 +90,22 @@ class Chains:
 
     def leaves(self) -> list[np.ndarray]:
         """The state as arrays."""
-        return [np.asarray(leaf) for leaf in jax.tree.leaves(self.state)]
+        return [gather(leaf) for leaf in jax.tree.leaves(self.state)]
 
-    def restore(self, leaves: list[np.ndarray]) -> None:
-        """Put back the state that `leaves()` gave."""
+    def restore(self, leaves: list[np.ndarray] | None) -> None:
+        """Put back the state that `leaves()` gave; of several processes the first gives it to the others."""
         current, structure = jax.tree.flatten(self.state)
+        if leaves is None:
+            leaves = [np.zeros(leaf.shape, leaf.dtype) for leaf in current]
         given = [(leaf.shape, leaf.dtype) for leaf in leaves]
         if given != [(leaf.shape, leaf.dtype) for leaf in current]:
             raise _checks.InputError(
                 "the saved sampler state does not fit this configuration; resume with the configuration, precision and"
                 " package versions the run was started with."
             )
-        self.state = jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in leaves])
+        shardings = jax.tree.leaves(self._shardings)
+        put = [self._layout.put(from_first(leaf), sharding) for leaf, sharding in zip(leaves, shardings, strict=True)]
+        self.state = jax.tree.unflatten(structure, put)
 
 
 def chunk_lengths(num_draws: int, chunk_length: int) -> Iterator[int]:

@@ -4,7 +4,7 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from nnft_mcmc.runs import results
+from nnft_mcmc.runs import results, stopping
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,4 +23,6 @@ def _compiled_code_is_kept(tmp_path_factory):
 def _runs_are_written_in_few_chunks():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results, "CHUNKS_PER_RUN", 5)
+        # However long a draw takes; tests of this rule are in test_stopping.py.
+        patch.setattr(stopping.Pace, "transitions", lambda self: 10**9)
         yield

@@ -52,10 +52,10 @@ def stops(number, error, part=None):
     return wrap
 
 
-def half_a_chunk(append, run, chunk, ensemble, chunk_length):
+def half_a_chunk(append, run, chunk, lattice):
     """Only the observables are written, and of them only the first half of the draws."""
     half = {name: values[:, : values.shape[1] // 2] for name, values in chunk["observables"].items()}
-    append(run, {"observables": half}, ensemble, chunk_length)
+    append(run, {"observables": half}, lattice)
 
 
 def half_a_file(write_checkpoint, run, checkpoint):

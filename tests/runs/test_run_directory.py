@@ -7,9 +7,10 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import nnft_mcmc
-from nnft_mcmc.runs import config
+from nnft_mcmc.runs import config, driver
 from nnft_mcmc.runs.store import RunDirectory
 from tests.runs.small import (
     answer,
@@ -137,7 +138,7 @@ def test_readers_see_complete_draws_only(run, tmp_path):
 
 def test_draws_in_the_store_beyond_the_checkpoint_are_dropped(run, tmp_path):
     longer = tampered(run, tmp_path / "longer", "observables/phi2", lambda a: a)
-    longer.append({"observables": {"phi2": np.zeros((2, 3))}}, longer.config().ensemble, 30)
+    longer.append({"observables": {"phi2": np.zeros((2, 3))}}, longer.config().ensemble.lattice)
     assert stored(longer)["observables/phi2"].shape == (2, 603)
     assert longer.results()["observables"].sizes["draw"] == 600
     assert_same_bits(stored(resumed(longer)), stored(run))
@@ -202,12 +203,47 @@ def test_resume_needs_a_run(tmp_path):
 
 def test_resume_needs_the_same_configuration(run, tmp_path):
     file, before = write(tmp_path / "c.toml", run={"seed": 7}), stored(run)
-    changes = ["--set", "insertion.coupling=0.6", "--set", "sampler.num_samples=700"]
-    line = refused("sample", file, "--out", run.path, "--resume", *changes)
-    assert "differs" in line
-    assert "insertion.coupling, sampler.num_samples" in line
+    resume = ["sample", file, "--out", run.path, "--resume"]
+    line = refused(*resume, "--set", "insertion.coupling=0.6", "--set", "sampler.num_samples=700")
+    assert "differs from that of the run" in line
+    assert "in insertion.coupling; " in line
+    line = refused(*resume, "--set", "sampler.num_samples=500")
+    assert "sampler.num_samples is 500" in line
+    assert "can grow but not shrink" in line
     assert "made by nnft sample" in refused("draw", file, "--out", run.path, "--resume")
     assert_same_bits(stored(run), before)
+    assert run.config().sampler.num_samples == 600
+
+
+def test_a_run_can_grow(run, tmp_path):
+    """Resumed with more draws, a finished run is to the last bit the one that was asked for them at once."""
+    longer = tampered(run, tmp_path / "longer", "observables/phi2", lambda a: a)
+    grown = config.load(longer.path / "config.toml", ["sampler.num_samples=1000"])
+    driver.run(grown, longer.path, resume=True, quiet=True)
+    assert longer.manifest()["draws"] == longer.manifest()["num_samples"] == 1000
+    assert longer.config().sampler.num_samples == 1000
+    whole = sampled(tmp_path / "whole", run={"seed": 7}, sampler={"num_samples": 1000})
+    assert_same_bits(stored(longer), stored(whole))
+
+
+def test_damaged_data_is_noticed(run, tmp_path):
+    """A file cut short, one with a wrong byte, one lost, and fewer draws than the checkpoint counts."""
+    for number, damage in enumerate([lambda old: old[:-9], lambda old: old[:99] + b"x" + old[100:]]):
+        copy = tampered(run, tmp_path / str(number), "observables/phi2", lambda a: a)
+        file = copy.path / "data.zarr/observables/phi4/c/0/0"
+        file.write_bytes(damage(file.read_bytes()))
+        assert "phi4 is damaged" in refused("measure", copy.path)
+        assert "phi4 is damaged" in refused(
+            "sample", copy.path / "config.toml", "--out", copy.path, "--resume", "--quiet"
+        )
+    lost = tampered(run, tmp_path / "lost", "observables/phi2", lambda a: a)
+    (lost.path / "data.zarr/observables/phi4/c/0/0").unlink()
+    assert np.isnan(lost.arrays()["observables"]["phi4"]).all()
+    short = tampered(run, tmp_path / "short", "observables/phi2", lambda a: a)
+    array = zarr.open_group(short.path / "data.zarr", mode="a")["observables/phi4"]
+    array.resize((2, 590))
+    line = refused("sample", short.path / "config.toml", "--out", short.path, "--resume", "--quiet")
+    assert "holds 590 draws of phi4 and the checkpoint counts 600" in line
 
 
 def test_resuming_a_finished_run_changes_nothing(run, tmp_path):
