@@ -10,6 +10,16 @@ phi = N^{-1/2} sum_i psi_i with N independent, identically distributed neurons o
 and O exp(-S_int) for F, the deformed <O>_N = <O>_infinity + B/N + O(1/N^2). Each average over phi is a transfer matrix
 whose site factors are power series in e or s, so nothing is truncated in the coupling or the spacing.
 
+Two quadratures per neuron, psi = F(w) (u cos w x + v sin w x), have 2/3 of E psi psi psi psi. Given the momenta they
+are Gaussian of kernel K = mean_i k_i, and B/N is the second-order response to its fluctuation, linear in Cov(K).
+
+Stratified momenta: neuron i has a law of its own, of covariance k_i, mean_i k_i = G. The sum of c4 over neurons then
+has mean_i k_i k_i in place of G G, for one quadrature and for two,
+
+    B_stratified = B - [mean_i W(k_i) - W(G)],      W(k) = (1/8) <(k d d)^2 F>_G,
+
+and W is a quadratic form on the n values of k at the lattice distances; B_stratified depends on the number of cells.
+
 The neurons are those of the d = 1 scalar-net without cut-off, psi = A F(w) cos(w x + b) with A normal, b uniform,
 F^2 = (w^2 + m^2)^alpha, density of w proportional to (w^2 + m^2)^{-1-alpha}; G = e^{-m|t|}/2m for every alpha, and
 alpha = 0 is the Cauchy-cos-net. All that enters is
@@ -21,11 +31,12 @@ At times t_0 + j a a unit neuron is cos(theta j + b), theta = w a: at order e^4 
 trigonometric polynomial in theta of degree 2(n-1), so finitely many angles and three phases are exact.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nnft_mcmc._checks import InputError, integer, real
 from nnft_mcmc.exact.propagators import matern
@@ -40,7 +51,7 @@ _NEURONS_PER_CHUNK = 48
 
 @dataclass(frozen=True, eq=False)
 class WidthShift:
-    """The coefficients B of <O>_N = <O>_infinity + B/N + O(1/N^2); fields are O.
+    """The coefficients B of <O>_N = <O>_infinity + B/N + ..; fields are O.
 
     log_partition_ratio: ln Z/Z0; phi2, phi4: <phi(x)^2>, <phi(x)^4> at every site, (n,); two_point: <phi(site) phi(y)>
     at every y, (n,). Units of the observables themselves.
@@ -53,11 +64,19 @@ class WidthShift:
     two_point: Array
 
 
-def width_shift(theory: TransferMatrix, site: int, alpha: float = 0.0) -> WidthShift:
+def width_shift(
+    theory: TransferMatrix,
+    site: int,
+    alpha: float = 0.0,
+    quadratures: int = 1,
+    cell_two_point: ArrayLike | None = None,
+) -> WidthShift:
     """Leading finite-width shift of box observables for the scalar-net without cut-off, alpha in (-1/2, 1/2).
 
-    theory: the N = infinity theory, at uniform times; site: the fixed end of the two-point function. The series in 1/N
-    is asymptotic and its next coefficient is usually larger than B: judge B/N by a second width before trusting it.
+    theory: the N = infinity theory, at uniform times; site: the fixed end of the two-point function; quadratures: waves
+    per neuron, 1 or 2. For stratified momenta cell_two_point is the two-point function of one neuron of each cell times
+    N, at the n distances between times, (cells, n), `StratifiedNet.cell_two_point`. The series in 1/N is asymptotic and
+    its next coefficient is usually larger than B: judge B/N by a second width before trusting it.
     """
     site = integer("site", site, 0, theory.times.size - 1)
     if not abs(real("alpha", alpha)) < 0.5:
@@ -65,13 +84,65 @@ def width_shift(theory: TransferMatrix, site: int, alpha: float = 0.0) -> WidthS
             f"alpha is {alpha!r}; without a cut-off it must lie strictly between -0.5 and 0.5 for the neurons to have "
             f"a finite fourth moment."
         )
+    fourth_moment = 1.0 if integer("quadratures", quadratures, 1, 2) == 1 else 2 / 3
     spacing = _uniform_spacing(theory.times)
+    cells = None if cell_two_point is None else _checked_cells(theory, spacing, cell_two_point)
     fields, weights = _neurons(theory.times.size, spacing, theory.mass, alpha)
-    shift = np.zeros(1 + 3 * theory.times.size)
-    for chunk in _chunks(weights.size):
-        shift += _leading_coefficients(theory, _displaced(theory, fields[:, chunk]), site) @ weights[chunk]
+    shift = fourth_moment * _of_vectors(theory, fields, site) @ weights
     shift -= _leading_coefficients(theory, _rescaled(theory), site)[:, 0]
+    if cells is not None:
+        shift -= _excess_of_cells(theory, cells, site)
     return _normalised(theory, shift, site)
+
+
+def _of_vectors(theory: TransferMatrix, psi: Array, site: int) -> Array:
+    """[e^4] <F(phi + e psi)>_G for each column of psi (n, columns), (1 + 3 n, columns)."""
+    chunks = _chunks(psi.shape[1])
+    return np.concatenate(
+        [_leading_coefficients(theory, _displaced(theory, psi[:, chunk]), site) for chunk in chunks], axis=1
+    )
+
+
+def _checked_cells(theory: TransferMatrix, spacing: float, cell_two_point: ArrayLike) -> Array:
+    cells = np.asarray(cell_two_point, dtype=np.float64)
+    whole = matern(spacing * np.arange(theory.times.size), theory.mass, 1, 1.0)
+    if cells.ndim != 2 or cells.shape[1:] != whole.shape or not np.allclose(cells.mean(axis=0), whole, atol=1e-6):
+        raise InputError(
+            f"cell_two_point has shape {cells.shape}; it must be (cells, {whole.size}), one column for each distance 0,"
+            f" {spacing:g}, .. between times, with a mean over cells that is the two-point function of the theory."
+        )
+    return cells
+
+
+def _excess_of_cells(theory: TransferMatrix, cells: Array, site: int) -> Array:
+    """mean_i W(k_i) - W(G) for <F> = <e^-S> times 1, phi^2, phi^4, phi(site) phi(y): (1 + 3 n,)."""
+    last = max(1, theory.times.size - 1)
+    cosines = np.cos(np.pi / last * np.outer(np.arange(theory.times.size), np.arange(theory.times.size)))
+    fluctuation = np.linalg.solve(cosines, (cells - cells.mean(axis=0)).T)  # k(j) = sum_k weight_k cos(theta_k j)
+    return np.einsum("ki,li,klf->f", fluctuation, fluctuation, _second_response(theory, site)) / len(cells)
+
+
+@functools.lru_cache(maxsize=8)
+def _second_response(theory: TransferMatrix, site: int) -> Array:
+    """W as a quadratic form in the weights of k(j) = sum_k weight_k cos(theta_k j), theta_k = pi k/(n - 1): (n, n, ..).
+
+    cos(theta (x - y)) is a sum over the vectors v = cos(theta x), sin(theta x) of v v, and with T(v) = [e^4] <F(phi +
+    e v)> = <(v d)^4 F>/24 it is (1/8) <(v d)^2 (u d)^2 F> = (1/4) [T(v + u) + T(v - u) - 2 T(v) - 2 T(u)].
+    """
+    n = theory.times.size
+    phase = np.pi / max(1, n - 1) * np.outer(np.arange(n), np.arange(n))
+    vectors = np.concatenate([np.cos(phase), np.sin(phase[:, 1:-1])], axis=1)
+    angle = np.concatenate([np.arange(n), np.arange(1, n - 1)])
+    first, second = np.triu_indices(vectors.shape[1], 1)
+    alone = _of_vectors(theory, vectors, site)
+    pairs = _of_vectors(theory, vectors[:, first] + vectors[:, second], site)
+    pairs += _of_vectors(theory, vectors[:, first] - vectors[:, second], site)
+    pairs = (pairs - 2 * alone[:, first] - 2 * alone[:, second]) / 4
+    result = np.zeros((n, n, alone.shape[0]))
+    np.add.at(result, (angle, angle), 3 * alone.T)
+    np.add.at(result, (angle[first], angle[second]), pairs.T)
+    np.add.at(result, (angle[second], angle[first]), pairs.T)
+    return result
 
 
 def _normalised(theory: TransferMatrix, shift: Array, site: int) -> WidthShift:

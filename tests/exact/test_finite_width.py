@@ -1,14 +1,17 @@
 """The leading width correction against exact finite-width theories, Gaussian algebra and perturbation theory."""
 
+import functools
 import itertools
 import math
 
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.linalg import toeplitz
 from scipy.special import ive
 
 from nnft_mcmc._checks import InputError
+from nnft_mcmc.architectures import ScalarNet, StratifiedNet
 from nnft_mcmc.exact import TransferMatrix, width_shift
 from nnft_mcmc.exact.finite_width import _neurons
 
@@ -177,6 +180,75 @@ def test_fourth_moment_of_a_neuron_against_an_integral_over_its_momentum(alpha):
         assert np.prod(neurons[[a, b, c, d]], axis=0) @ weights == pytest.approx(exact, rel=1e-7)
 
 
+COEFFICIENTS = np.array([[0, 0, 0], [0, 0.2, 0], [0.1, 0, 0.3], [0, 0.1, 0], [0.5, 0.3, 0.4]], dtype=float)
+STEPS, MASS = 0.6, 1.1
+
+
+def gaussian_theory(at_one, at_two):
+    """<O e^-V> of three sites of covariance G(0), at_one, at_two: O = 1, phi_x^2, phi_x^4, phi_0 phi_x; 10 numbers."""
+    g0 = 1 / (2 * MASS)
+    covariance = np.array([[g0, at_one, at_two], [at_one, g0, at_one], [at_two, at_one, g0]])
+    axis = np.linspace(-4.8, 4.8, 65)
+    phi = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    potential = sum(np.polynomial.polynomial.polyval(phi[:, x], COEFFICIENTS[:, x]) for x in range(3))
+    free = np.sum(phi @ np.linalg.inv(covariance) * phi, axis=1) / 2
+    measure = (axis[1] - axis[0]) ** 3 / math.sqrt((2 * math.pi) ** 3 * np.linalg.det(covariance))
+    values = np.column_stack([np.ones(len(phi)), phi**2, phi**4, phi[:, :1] * phi])
+    return measure * np.exp(-free - potential) @ values
+
+
+@functools.cache
+def second_derivatives(step):
+    """d^2/dK_a dK_b of `gaussian_theory` in the values K of the kernel at one and two steps, by central differences."""
+    g = np.exp(-MASS * STEPS * np.arange(1, 3)) / (2 * MASS)
+    at = {shift: gaussian_theory(*(g + step * np.array(shift))) for shift in itertools.product((-1, 0, 1), repeat=2)}
+    mixed = (at[1, 1] - at[1, -1] - at[-1, 1] + at[-1, -1]) / 4
+    first, second = at[1, 0] + at[-1, 0] - 2 * at[0, 0], at[0, 1] + at[0, -1] - 2 * at[0, 0]
+    return np.array([[first, mixed], [mixed, second]]) / step**2
+
+
+def cell_moments(num_cells):
+    """<k(j)> and <k(j) k(j')> over each cell of the Cauchy law, k(j) = G(0) cos(w j a): the last from the whole law."""
+    z, weights = np.polynomial.legendre.leggauss(400)
+    whole = np.exp(-MASS * STEPS * np.arange(5)) / (2 * MASS)
+    j = np.arange(3)
+    first, second = num_cells * whole[:3], num_cells * (whole[np.add.outer(j, j)] + toeplitz(whole[:3])) / (4 * MASS)
+    means, squares = [], []
+    for i in range(num_cells - 1):
+        w = MASS * np.tan(math.pi * (i + (1 + z) / 2) / num_cells / 2)
+        k = np.cos(STEPS * np.outer(j, w)) / (2 * MASS)
+        means.append(k @ weights / 2)
+        squares.append(k * weights / 2 @ k.T)
+    return [*means, first - sum(means)], [*squares, second - sum(squares)]
+
+
+@pytest.mark.parametrize("num_cells", [1, 4])
+def test_two_quadratures_respond_to_the_fluctuations_of_their_kernel(num_cells):
+    """Given momenta the field is Gaussian with K(j) = mean_i k_i(j), so the shift of <O e^-V> is half of the second
+    derivatives of Gaussian integrals, done on a grid and differenced, times the covariance of K."""
+    means, squares = cell_moments(num_cells)
+    covariance = np.mean([s - np.outer(m, m) for m, s in zip(means, squares, strict=True)], axis=0)[1:, 1:]
+    hessian = (4 * second_derivatives(0.01) - second_derivatives(0.02)) / 3
+    values = gaussian_theory(*(np.exp(-MASS * STEPS * np.arange(1, 3)) / (2 * MASS)))
+    shift_of = np.einsum("ab,abf->f", covariance, hessian) / 2 / values[0]
+    expected = shift_of - np.append(0.0, values[1:] / values[0]) * shift_of[0]
+    theory = TransferMatrix(MASS, STEPS * np.arange(3), COEFFICIENTS)
+    shift = width_shift(theory, 0, quadratures=2, cell_two_point=None if num_cells == 1 else np.array(means))
+    found = np.concatenate([[shift.log_partition_ratio], shift.phi2, shift.phi4, shift.two_point])
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-8)
+
+
+def test_one_cell_is_the_net_itself_and_cells_lower_both_nets_alike():
+    theory, distances = phi4_box(0.5, 0.5, length=2.0), 0.5 * np.arange(5)
+    plain = [width_shift(theory, 1, quadratures=q) for q in (1, 2)]
+    for number in (1, 6):
+        cells = StratifiedNet(ScalarNet(1, number, 1.0, math.inf)).cell_two_point(distances)
+        strata = [width_shift(theory, 1, 0.0, q, cells) for q in (1, 2)]
+        gain = [before.two_point - after.two_point for before, after in zip(plain, strata, strict=True)]
+        np.testing.assert_allclose(gain[0], gain[1], atol=1e-12)
+        assert (np.abs(gain[0]).max() < 1e-10) == (number == 1)
+
+
 def test_demonstration_box_agrees_with_monte_carlo():
     """Monte Carlo of whole networks, N (<phi^2(mid)>_N - infinity) at a = 1/4: -0.374(16) at N = 20 (sampled) and
     -0.3767(36) at N = 40 (2e7 reweighted free draws). Their linear extrapolation to 1/N = 0 is B to 5%.
@@ -212,3 +284,16 @@ def test_reflection_and_chunking_leave_the_shift_unchanged(alpha, monkeypatch):
 def test_bad_input_is_refused_in_words(times, site, alpha, words):
     with pytest.raises(InputError, match=words):
         width_shift(TransferMatrix(1.0, times, np.zeros((1, 3))), site, alpha)
+
+
+@pytest.mark.parametrize(
+    ("quadratures", "cells", "words"),
+    [
+        (3, None, "quadratures is 3; .* at most 2"),
+        (2, np.ones((4, 2)), r"cell_two_point has shape \(4, 2\); it must be \(cells, 3\)"),
+        (2, np.ones((4, 3)), "with a mean over cells that is the two-point function of the theory"),
+    ],
+)
+def test_cells_that_do_not_fit_are_refused(quadratures, cells, words):
+    with pytest.raises(InputError, match=words):
+        width_shift(TransferMatrix(1.0, [0.0, 0.5, 1.0], np.zeros((1, 3))), 0, 0.0, quadratures, cells)
