@@ -188,3 +188,10 @@ def test_detectable_deviation_is_the_power():
     bound = float(bonferroni_bound(1, 1e-4, estimate.error_dof))
     detected = np.mean(np.abs(z_score(values, 0.01, 2.0)) > bound)
     assert abs(detected - 0.95) < 4.0 * math.sqrt(0.95 * 0.05 / 4000)
+
+
+def test_a_resolution_for_each_entry():
+    good = estimate_of([1.0, 2.0], [0.01, 0.05])
+    assert_consistent(good, [1.01, 2.01], resolution=[0.02, 0.03])
+    with pytest.raises(AssertionError, match=r"gate: error above 0\.02 of the scale, entry \(1,\)"):
+        assert_consistent(good, [1.01, 2.01], resolution=[0.03, 0.02])

@@ -49,13 +49,16 @@ def assert_consistent(
     estimate: Estimate,
     oracle: ArrayLike,
     *,
-    resolution: float,
+    resolution: ArrayLike,
     false_alarm: float = 1e-4,
     oracle_error: ArrayLike = 0.0,
     scale: ArrayLike | None = None,
     min_ess: float = 400.0,
 ) -> None:
-    """`estimate` agrees with `oracle`; `false_alarm` is per call, `scale` is |oracle| unless given."""
+    """`estimate` agrees with `oracle`; `false_alarm` is per call, `scale` is |oracle| unless given.
+
+    `resolution` is one number or one for each entry.
+    """
     comparison = _compare(estimate, oracle, false_alarm, oracle_error, scale)
     _require_gates(comparison, resolution, min_ess)
     outside = ~(np.abs(comparison.z) <= comparison.bound)
@@ -67,7 +70,7 @@ def assert_inconsistent(
     estimate: Estimate,
     wrong_oracle: ArrayLike,
     *,
-    resolution: float,
+    resolution: ArrayLike,
     false_alarm: float = 1e-4,
     oracle_error: ArrayLike = 0.0,
     scale: ArrayLike | None = None,
@@ -114,10 +117,12 @@ def _compare(
     return _Comparison(*np.broadcast_arrays(*(np.asarray(array, dtype=np.float64) for array in arrays)))
 
 
-def _require_gates(comparison: _Comparison, resolution: float, min_ess: float) -> None:
+def _require_gates(comparison: _Comparison, resolution: ArrayLike, min_ess: float) -> None:
     few = ~(comparison.ess >= min_ess)
     if few.any():
         raise AssertionError(f"gate: ess below {min_ess:g}, {comparison.line(few)}")
-    coarse = ~(comparison.error <= resolution * comparison.scale)
+    allowed = np.broadcast_to(np.asarray(resolution, dtype=np.float64), comparison.scale.shape)
+    coarse = ~(comparison.error <= allowed * comparison.scale)
     if coarse.any():
-        raise AssertionError(f"gate: error above {resolution:g} of the scale, {comparison.line(coarse)}")
+        limits = " to ".join(f"{limit:g}" for limit in sorted({allowed[coarse].min(), allowed[coarse].max()}))
+        raise AssertionError(f"gate: error above {limits} of the scale, {comparison.line(coarse)}")
