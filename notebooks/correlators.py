@@ -116,7 +116,9 @@ def background(width, draws):
 
 signal, signal_error = {}, {}
 for width in WIDTHS:
-    k = estimate_n_point(DenseNet(1, width, "relu"), KEY, DRAWS, [(0, 0), (0,) * 4, (0,) * 6], x[None]).cumulants
+    k = estimate_n_point(
+        DenseNet(1, width, "relu"), jax.random.fold_in(KEY, width), DRAWS, [(0, 0), (0,) * 4, (0,) * 6], x[None]
+    ).cumulants
 
     def deviations(kappa):
         """<phi^4>/3G^2 - 1 and <phi^6>/15G^3 - 1, with the exact G."""
