@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from nnft_mcmc.estimators import estimate_momentum_n_point as estimate_momentum_n_point
     from nnft_mcmc.estimators import estimate_n_point as estimate_n_point
     from nnft_mcmc.estimators import generating_functional as generating_functional
+    from nnft_mcmc.estimators import log_partition_ratio as log_partition_ratio
     from nnft_mcmc.estimators import momentum_two_point as momentum_two_point
+    from nnft_mcmc.estimators import reweight as reweight
     from nnft_mcmc.estimators import symmetry_test as symmetry_test
     from nnft_mcmc.estimators import williams as williams
     from nnft_mcmc.exact import EdgeworthAction as EdgeworthAction
@@ -106,7 +108,9 @@ _HOMES = {
         "estimate_momentum_n_point",
         "estimate_n_point",
         "generating_functional",
+        "log_partition_ratio",
         "momentum_two_point",
+        "reweight",
         "symmetry_test",
         "williams",
     ),

@@ -6,7 +6,9 @@ from nnft_mcmc.estimators.momentum_space import estimate_momentum_n_point, momen
 from nnft_mcmc.estimators.n_point import estimate_n_point
 from nnft_mcmc.estimators.observables import Observable, observables
 from nnft_mcmc.estimators.parameter_symmetry import absorbed
+from nnft_mcmc.estimators.partition_function import log_partition_ratio
 from nnft_mcmc.estimators.per_draw import has_virial, pair_weights, per_draw, separations, virial
+from nnft_mcmc.estimators.reweighting import reweight
 from nnft_mcmc.estimators.single_neuron import williams
 from nnft_mcmc.estimators.symmetry import symmetry_test
 
@@ -20,10 +22,12 @@ __all__ = [
     "estimate_torus_two_point",
     "generating_functional",
     "has_virial",
+    "log_partition_ratio",
     "momentum_two_point",
     "observables",
     "pair_weights",
     "per_draw",
+    "reweight",
     "separations",
     "symmetry_test",
     "virial",
