@@ -57,7 +57,11 @@ def as_json(checks: list[Check]) -> dict[str, Any]:
 def _complete(manifest: dict[str, Any]) -> Check:
     done, asked = manifest["draws"], manifest["num_samples"]
     return Check(
-        "complete", f"{done} draws per chain", f"{asked}", done == asked, "continue the run with nnft sample --resume"
+        "complete",
+        f"{done} of {asked} draws per chain",
+        f"{asked}",
+        done == asked,
+        "continue the run with nnft sample --resume",
     )
 
 

@@ -1,7 +1,7 @@
 """Tables and sentences for the terminal."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,18 @@ from nnft_mcmc.runs.compare import Comparison, sentences
 from nnft_mcmc.runs.config import Config
 from nnft_mcmc.runs.diagnose import Check, verdict
 from nnft_mcmc.runs.measure import Measurement
+from nnft_mcmc.runs.store import RunDirectory
+from nnft_mcmc.runs.sweep import Sweep
+from nnft_mcmc.sampling.devices import Layout
+
+# What the table of a sweep shows of each point.
+SWEEP_COLUMNS = ("phi2", "phi4", "abs_magnetization", "susceptibility", "binder")
 
 # Beyond this a number is printed with an exponent.
 UNREADABLE = 1e6
 
 
-def announce(config: Config, path: Path, kind: str) -> str:
+def announce(config: Config, path: Path, kind: str, layout: Layout) -> str:
     """What a run is about to do."""
     tables, lattice, sampler = config.tables, config.ensemble.lattice, config.sampler
     architecture = ", ".join(f"{key} = {value}" for key, value in tables["architecture"].items() if key != "name")
@@ -38,7 +44,26 @@ def announce(config: Config, path: Path, kind: str) -> str:
             f"sampling   {tables['sampler']['name']}, {sampler.num_chains} chains of {sampler.num_warmup} +"
             f" {sampler.num_samples} draws, seed {config.run.seed}",
         ]
+    if layout.mesh.size > 1:
+        lines.append(f"devices    {layout}")
     return "\n".join([*lines, f"writing    {path}"])
+
+
+def incomplete(run: RunDirectory) -> list[str]:
+    """How far a run has come, where it is not complete."""
+    manifest = run.manifest()
+    if manifest["draws"] == manifest["num_samples"]:
+        return []
+    return [f"The run is not complete: {manifest['draws']} of {manifest['num_samples']} draws per chain."]
+
+
+def ended(run: RunDirectory, again: str) -> str:
+    """What the end of `nnft sample` was, and what to do next."""
+    manifest = run.manifest()
+    if manifest["complete"]:
+        return f"Done. Next: nnft measure {run.path}; nnft diagnose {run.path}"
+    done = f"{manifest['draws']} of {manifest['num_samples']} draws per chain" if manifest["draws"] else "warm-up"
+    return f"Stopped by {manifest['stopped_by']} after {done}; go on with: {again}"
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -115,3 +140,19 @@ def diagnosis(checks: list[Check]) -> str:
     """The table and the verdict of `nnft diagnose`."""
     rows = [[check.name, check.found, check.required, "ok" if check.passed else "FAILED"] for check in checks]
     return "\n".join([table(["check", "found", "required", ""], rows), "", verdict(checks)])
+
+
+def sweep(plan: Sweep, found: Mapping[str, Mapping[str, Measurement]], cause: str | None) -> str:
+    """The table of `nnft sweep`: every point, how far it has come, and its main observables."""
+    columns = [name for name in SWEEP_COLUMNS if any(name in measured for measured in found.values())]
+    rows = []
+    for p in plan.points:
+        m = found.get(p.name, {})
+        numbers = [
+            with_error(float(m[c].estimate.value), float(m[c].estimate.error)) if c in m else "" for c in columns
+        ]
+        rows.append([str(p.index), p.name, f"{p.draws} of {p.config.sampler.num_samples}", *numbers])
+    lines = [table(["point", "name", "draws", *columns], rows)]
+    if cause is not None:
+        lines.append(f"Stopped by {cause}; the same command goes on.")
+    return "\n".join(lines)
