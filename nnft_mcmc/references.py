@@ -2,7 +2,8 @@
 
 Two kinds of ensemble have them. A free one, of an architecture with exact correlators, is known at its own width. The
 d = 1 scalar-net without cut-off, with any local insertion, is known at N = infinity on the same sites with the same
-quadrature weights, from a transfer matrix of Mehler kernels; the leading 1/N shift of every number is known too.
+quadrature weights, from a transfer matrix of Mehler kernels; the leading finite-width shift of every number is known
+too, also with two quadratures per neuron and with stratified momenta.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures import ExactCorrelators, ScalarNet
+from nnft_mcmc.architectures import Architecture, ExactCorrelators, ScalarNet, StratifiedNet, TwoQuadratureNet
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.estimators import pair_weights
 from nnft_mcmc.exact import TransferMatrix, width_shift
@@ -39,8 +40,9 @@ def exact_reference(ensemble: Ensemble) -> Reference:
     architecture = ensemble.architecture
     if ensemble.local_action.is_free and isinstance(architecture, ExactCorrelators):
         return _free(ensemble, architecture)
-    if isinstance(architecture, ScalarNet) and architecture.dim == 1 and architecture.cutoff == np.inf:
-        return _transfer_matrix(ensemble, architecture)
+    waves, quadratures = _waves(architecture)
+    if isinstance(waves, ScalarNet) and waves.dim == 1 and waves.cutoff == np.inf:
+        return _transfer_matrix(ensemble, waves, quadratures)
     name = type(architecture).__name__
     if ensemble.local_action.is_free:
         raise _checks.InputError(
@@ -51,6 +53,12 @@ def exact_reference(ensemble: Ensemble) -> Reference:
         f"no exact answer is known for an interacting {name} of dim = {architecture.dim} with these parameters; it is"
         " for the free ensemble, and for a scalar_net with dim = 1 and cutoff = inf."
     )
+
+
+def _waves(architecture: Architecture) -> tuple[Architecture, int]:
+    """The network of plane waves inside, and its quadratures per neuron."""
+    net: Architecture = architecture.base if isinstance(architecture, StratifiedNet) else architecture
+    return (net.base, 2) if isinstance(net, TwoQuadratureNet) else (net, 1)
 
 
 def _free(ensemble: Ensemble, architecture: ExactCorrelators) -> Reference:
@@ -78,9 +86,9 @@ def _free(ensemble: Ensemble, architecture: ExactCorrelators) -> Reference:
     )
 
 
-def _transfer_matrix(ensemble: Ensemble, architecture: ScalarNet) -> Reference:
+def _transfer_matrix(ensemble: Ensemble, waves: ScalarNet, quadratures: int) -> Reference:
     lattice, (site,) = ensemble.lattice, ensemble.lattice.centre
-    theory = TransferMatrix(architecture.mass, lattice.axis(0), ensemble.local_action.coefficients)
+    theory = TransferMatrix(waves.mass, lattice.axis(0), ensemble.local_action.coefficients)
     pairs = pair_weights(lattice)
     values = {
         "phi2_mid": theory.moment(2)[site],
@@ -89,10 +97,14 @@ def _transfer_matrix(ensemble: Ensemble, architecture: ScalarNet) -> Reference:
     }
     shifts: dict[str, FloatArray] = {}
     kurtosis = np.nan
-    if abs(architecture.alpha) < 0.5:  # the neurons have a fourth moment
-        shift, origin = width_shift(theory, site, architecture.alpha), np.zeros(1)
+    architecture = ensemble.architecture
+    if abs(waves.alpha) < 0.5 and isinstance(architecture, ExactCorrelators):  # the neurons have a fourth moment
+        cells = None
+        if isinstance(architecture, StratifiedNet):
+            cells = architecture.cell_two_point(lattice.axis(0) - lattice.axis(0)[0])
+        shift, origin = width_shift(theory, site, waves.alpha, quadratures, cells), np.zeros(1)
         at_width = {"phi2_mid": shift.phi2[site], "phi4_mid": shift.phi4[site], "two_point": pairs @ shift.two_point}
-        shifts = {name: b / architecture.width for name, b in at_width.items()}
+        shifts = {name: b / waves.width for name, b in at_width.items()}
         g0 = architecture.two_point(origin, origin)
         kurtosis = float(architecture.four_point_connected(*[origin] * 4) / g0**2)
     return Reference(

@@ -14,7 +14,9 @@ from nnft_mcmc import (
     PhiPower,
     ScalarNet,
     Source,
+    StratifiedNet,
     TransferMatrix,
+    TwoQuadratureNet,
     exact_reference,
 )
 from nnft_mcmc._checks import InputError
@@ -159,3 +161,18 @@ def test_ensembles_without_exact_answer(architecture, shape, message):
 def test_a_free_ensemble_without_correlators_names_what_it_lacks():
     with pytest.raises(InputError, match=r"free MLP: it lacks ExactCorrelators; .*nnft correlators"):
         exact_reference(Ensemble(MLP(dim=1, width=3), Lattice((5,), 0.5)))
+
+
+def test_two_quadratures_and_strata_have_the_reference_of_their_waves_and_smaller_shifts():
+    lattice, action = Lattice((5,), 0.5), PhiPower(4, 0.5, "trapezoid")
+    waves = ScalarNet(1, 6, 1.0, math.inf)
+    nets = [waves, TwoQuadratureNet(waves), StratifiedNet(waves), StratifiedNet(TwoQuadratureNet(waves))]
+    found = [exact_reference(Ensemble(net, lattice, action)) for net in nets]
+    for reference in found[1:]:
+        np.testing.assert_array_equal(reference.values["two_point"], found[0].values["two_point"])
+    one, two, strata, both = (abs(float(reference.shifts["phi2_mid"])) for reference in found)
+    assert one > 2 * two > 2 * both
+    assert one > strata > both
+    assert found[0].excess_kurtosis == pytest.approx(3 / 12)
+    assert found[2].excess_kurtosis == pytest.approx(3 / 12)
+    assert found[3].excess_kurtosis == pytest.approx(0, abs=1e-9)
