@@ -1,0 +1,123 @@
+"""Two clusters of points on a lattice at growing distances, and their connected functions from given fields.
+
+The clusters are single sites, taken 1 + 1, 2 + 2 and 2 + 4 times (`PARTS`): products of an odd number of fields in each
+decay sooner. In a box they lie on the time axis, symmetric about the middle, where a theory that lives in the box is
+least disturbed by its ends; on a torus they start at the origin, and of each draw the translates are averaged over.
+
+Fields of chains are averaged over blocks of 10 tau_int or more, which the jackknife leaves out one by one.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnft_mcmc import _checks
+from nnft_mcmc.lattice import Lattice
+from nnft_mcmc.statistics import CumulantAccumulator, CumulantEstimate, TooFewDraws, gamma_method
+from nnft_mcmc.statistics.partitions import Block
+
+FloatArray = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+PARTS = ((1, 1), (2, 2), (2, 4))
+NUM_BLOCKS = 128
+_MINIMUM_BLOCK = 10.0  # in units of tau_int
+_NUMBERS_AT_ONCE = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class Separations:
+    """Pairs of points, numbers (left, right) of `sites` (P, dim), at increasing `distances` (K,)."""
+
+    sites: Indices
+    pairs: tuple[tuple[int, int], ...]
+    distances: FloatArray
+    circumference: float
+
+    def tuples(self, parts: tuple[int, int]) -> list[Block]:
+        """The points of both clusters, taken so many times, at each distance."""
+        return [(left,) * parts[0] + (right,) * parts[1] for left, right in self.pairs]
+
+
+def label(parts: tuple[int, int]) -> str:
+    """<phi^2 phi^4> and the like."""
+    return "<" + " ".join("phi" if n == 1 else f"phi^{n}" for n in parts) + ">"
+
+
+def separations(lattice: Lattice) -> Separations:
+    """All distances along the time axis that the lattice has."""
+    n, centre, a = lattice.shape[0], lattice.centre[1:], lattice.spacing
+    if lattice.geometry == "torus":
+        steps = np.arange(n // 2 + 1)
+        pairs, circumference = [(0, int(k)) for k in steps], n * a
+    else:
+        first = np.arange((n - 1) // 2, -1, -1)
+        pairs, circumference = [(int(k), int(n - 1 - k)) for k in first], math.inf
+        steps = n - 1 - 2 * first
+    times = sorted({t for pair in pairs for t in pair})
+    sites = np.array([(t, *centre) for t in times])
+    number = {t: k for k, t in enumerate(times)}
+    return Separations(
+        sites, tuple((number[i], number[j]) for i, j in pairs), np.asarray(steps * a, dtype=np.float64), circumference
+    )
+
+
+class FieldCumulants:
+    """Connected functions of independent draws of a field, dealt in turn to blocks, with copies of equal right."""
+
+    def __init__(self, index_tuples: Sequence[Block], num_blocks: int = NUM_BLOCKS) -> None:
+        self.accumulator = CumulantAccumulator(index_tuples, num_blocks)
+
+    def update(self, fields: FloatArray) -> None:
+        """Add draws (draws, copies, P)."""
+        means = copy_means(fields, self.accumulator.monomials)
+        blocks = self.accumulator.num_blocks
+        self._add(means, (self.accumulator.num_draws + np.arange(len(means))) % blocks)
+
+    def _add(self, means: FloatArray, block: Indices) -> None:
+        sums = np.zeros((self.accumulator.num_blocks, means.shape[1]))
+        np.add.at(sums, block, means)
+        self.accumulator.add(sums, np.bincount(block, minlength=len(sums)))
+
+    def estimate(self) -> CumulantEstimate:
+        """The connected functions, one for each tuple."""
+        return self.accumulator.estimate()
+
+
+def chain_cumulants(fields: FloatArray, index_tuples: Sequence[Block], least_blocks: int) -> CumulantEstimate:
+    """The same from fields (chain, draw, copies, P) of Markov chains; blocks are successive draws of one chain.
+
+    Raises `TooFewDraws` where the chains do not hold `least_blocks` blocks of 10 tau_int.
+    """
+    num_chains, draws = fields.shape[:2]
+    monomials = CumulantAccumulator(index_tuples).monomials
+    means = np.stack([copy_means(chain, monomials) for chain in fields])
+    tau = float(np.nanmax(gamma_method(means).tau_int, initial=0.5))
+    shortest = math.ceil(_MINIMUM_BLOCK * tau)
+    per_chain = min(max(1, NUM_BLOCKS // num_chains), draws // shortest)
+    if num_chains * per_chain < least_blocks:
+        needed = num_chains * -(-least_blocks // num_chains) * shortest
+        raise TooFewDraws(
+            num_chains * draws, needed, f"{least_blocks} blocks of 10 tau_int, and the largest tau_int is {tau:.3g}"
+        )
+    length = draws // per_chain
+    used = means[:, draws - per_chain * length :].reshape(num_chains * per_chain, length, -1)
+    accumulator = CumulantAccumulator(index_tuples, len(used))
+    accumulator.add(used.sum(axis=1), np.full(len(used), length))
+    return accumulator.estimate()
+
+
+def copy_means(fields: FloatArray, monomials: Sequence[Block]) -> FloatArray:
+    """Products of fields (draws, copies, P) over the points of each monomial, averaged over the copies: (draws, M)."""
+    if not np.isfinite(fields).all():
+        raise _checks.InputError("a field is not finite; connected functions need finite fields.")
+    means = np.empty((len(fields), len(monomials)))
+    step = max(1, _NUMBERS_AT_ONCE // (fields.shape[1] * fields.shape[2]))
+    for start in range(0, len(fields), step):
+        at = np.ascontiguousarray(np.moveaxis(fields[start : start + step].astype(np.float64), -1, 0))
+        for column, monomial in enumerate(monomials):
+            means[start : start + step, column] = math.prod(at[k] for k in monomial).mean(axis=1)
+    return means
