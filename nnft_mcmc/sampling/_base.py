@@ -7,7 +7,7 @@ makes a batch of chains and `sample` advances the batch by one transition, as Nu
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -121,6 +121,69 @@ class AnnealableKernel(BatchedKernel):
     def action(self, state: Any) -> Array:
         """S_int of one chain's field."""
         return self.ensemble.action(state.z["field"])
+
+
+class Tuning(Protocol):
+    """What a move has adapted, and what it last said of itself: a named tuple of arrays."""
+
+    def statistics(self) -> dict[str, Array]:
+        """What the last move says of itself."""
+        ...
+
+
+class Move(ABC):
+    """A change of position that leaves P(theta) exp(-scale S_int) invariant, with tuning that it adapts in warm-up."""
+
+    @abstractmethod
+    def init(self, num_warmup: int) -> Any:
+        """The tuning at the start of a chain; it is frozen after `num_warmup` moves."""
+
+    @abstractmethod
+    def move(self, position: Position, tuning: Any, scale: Array, key: Array) -> tuple[Position, Any]:
+        """The next position, and the tuning."""
+
+
+class MoveState(NamedTuple):
+    """`z` is the position, parameters and `field`."""
+
+    z: dict[str, Array]
+    tuning: Any
+    rng_key: Array
+
+
+class MoveKernel(AnnealableKernel):
+    """One transition is one move."""
+
+    def __init__(self, ensemble: Ensemble, move: Move) -> None:
+        self.ensemble, self.move = ensemble, move
+
+    def init_chain(self, rng_key: Array, num_warmup: int, init_params: dict[str, Array] | None) -> MoveState:
+        rng_key, key = jax.random.split(rng_key)
+        theta = self.ensemble.architecture.sample_parameters(key) if init_params is None else init_params
+        return MoveState({**theta, "field": self.ensemble.field(theta)}, self.move.init(num_warmup), rng_key)
+
+    def step_at(self, state: MoveState, scale: Array) -> MoveState:
+        rng_key, key = jax.random.split(state.rng_key)
+        position, tuning = self.move.move(position_of_z(state), state.tuning, scale, key)
+        return MoveState({**position.theta, "field": position.field}, tuning, rng_key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoveSampler(Sampler):
+    """A sampler whose transition is a move."""
+
+    @abstractmethod
+    def move(self, ensemble: Ensemble) -> Move:
+        """The move on this ensemble."""
+
+    def kernel(self, ensemble: Ensemble) -> MoveKernel:
+        return MoveKernel(ensemble, self.move(ensemble))
+
+    def position(self, ensemble: Ensemble, kernel: MCMCKernel) -> Callable[[MoveState], Position]:
+        return position_of_z
+
+    def statistics(self, state: MoveState) -> dict[str, Array]:
+        return state.tuning.statistics()
 
 
 def position_of_z(state: Any) -> Position:

@@ -1,123 +1,275 @@
-"""Composite: a refresh sweep, then Hamiltonian Monte Carlo on the output weights.
+"""Composite: a refresh sweep, trajectories in the output weights, and moves by symmetries of the prior.
 
-phi is linear in the output weights a, so at fixed neurons the conditional density P(a) exp(-S_int[a . f]) is smooth and
-well scaled whatever the momenta are. HMC moves the whole field along it at once, which refresh, one neuron at a time,
-does not; refresh moves everything else. NumPyro's HMC does the trajectories, with the prior variances of the weights as
-its inverse mass, under which the free theory is a set of equal oscillators; the step size is adapted in warm-up.
+phi is linear in the output weights a, and they are normal: at fixed neurons the Gaussian flow (`gaussian_flow`) moves
+all of the field along their smooth conditional density, which refresh, one neuron at a time, does not; refresh moves
+everything else, whatever its density. One transition is
+
+    a refresh sweep,   nu trajectories in the output weights and a rigid motion,   a random sign,
+
+each where the architecture and the action allow it. An architecture all of whose parameters are normal, but which is no
+sum of neurons, has trajectories in all of them instead. Output weights that are not normal are left to refresh.
+
+nu is chosen in warm-up from `PACES`, a fraction for a trajectory every 1/nu transitions. The choice maximises effective
+draws of Q = M^2, M the mean of the field, for the work of a transition: if a sweep leaves a share r of the correlation
+of Q and a trajectory a share s, as measured by squared jumps, then a transition leaves rho = r s^nu and makes
+(1 - rho)/(1 + rho) effective draws. Work is counted by a formula, not by a clock, so that runs can be repeated.
 """
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpyro
 from jaxtyping import Array
-from numpyro.infer import HMC as NumpyroHMC
-from numpyro.infer import init_to_sample
-from numpyro.infer.hmc import HMCState
-from numpyro.infer.mcmc import MCMCKernel
-from numpyro.infer.util import potential_energy
 
 from nnft_mcmc import _checks
+from nnft_mcmc.architectures import SumOfNeurons
 from nnft_mcmc.ensemble import Ensemble
-from nnft_mcmc.sampling._base import AnnealableKernel, Position, Sampler, position_of_z, require_smooth_map
-from nnft_mcmc.sampling.refresh import RefreshKernel, RefreshState, sum_of_neurons
+from nnft_mcmc.sampling._base import Move, MoveSampler, Position
+from nnft_mcmc.sampling.gaussian_flow import (
+    Flow,
+    FlowTuning,
+    GaussianFlowMove,
+    Whitening,
+    check_flow_settings,
+    whitening,
+    whitenings,
+)
+from nnft_mcmc.sampling.refresh import (
+    AUTO,
+    RefreshMove,
+    RefreshTuning,
+    check_block_size,
+    fixed_size,
+    neuron_fields_of,
+)
+from nnft_mcmc.sampling.symmetry_moves import MotionTuning, is_even, rigid_motion, sign_flip
+
+PACES = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0)
+# Up to so many numbers the fields of neurons with unit weights are held while their weights move.
+LARGEST_FEATURES = 2**22
 
 
-class CompositeState(NamedTuple):
-    """`z` is the position after both moves."""
+class PaceTuning(NamedTuple):
+    """nu, and the mean squared jump of Q in a sweep."""
 
-    z: dict[str, Array]
-    refresh: RefreshState
-    hmc: HMCState
-    rng_key: Array
+    pace: Array
+    jump: Array
+    num_done: Array
+    warmup_left: Array
+
+    @property
+    def trajectories(self) -> Array:
+        """Their number in this transition: floor((k + 1) nu) - floor(k nu) in the k-th."""
+        k = self.num_done
+        return (jnp.floor((k + 1) * self.pace) - jnp.floor(k * self.pace)).astype(int)
 
 
-class CompositeKernel(AnnealableKernel):
-    """One transition: a refresh sweep and one HMC trajectory of `num_steps` leapfrog steps in the output weights."""
+class CompositeTuning(NamedTuple):
+    """The tuning of each move; None for one that is not made."""
 
-    def __init__(self, ensemble: Ensemble, num_steps: int, target_accept: float) -> None:
-        self.ensemble = ensemble
-        self.architecture = sum_of_neurons("composite", ensemble)
-        self._refresh = RefreshKernel(ensemble)
-        self._prior = self.architecture.prior()["amplitudes"].to_event()
-        require_smooth_map(self._prior)
-        self._hmc = NumpyroHMC(
-            self._model,
-            num_steps=num_steps,
-            trajectory_length=None,  # otherwise NumPyro silently takes steps of 2 pi/num_steps
-            target_accept_prob=target_accept,
-            inverse_mass_matrix=jnp.ravel(self._prior.variance),
-            adapt_mass_matrix=False,
-            init_strategy=init_to_sample,
+    refresh: RefreshTuning | None
+    flow: FlowTuning | None
+    motion: MotionTuning | None
+    pace: PaceTuning | None
+
+    def statistics(self) -> dict[str, Array]:
+        """What the last transition says of itself."""
+        flow = {} if self.flow is None else self.flow.statistics()
+        motion = {} if self.motion is None else self.motion.statistics()
+        if self.refresh is None:
+            return {**flow, **motion}
+        refresh = self.refresh.statistics()
+        if self.flow is None or self.pace is None:
+            return {**refresh, **motion}
+        flow["flow_acceptance_rate"] = flow.pop("acceptance_rate")
+        lost = {"num_not_finite": refresh["num_not_finite"] + flow.pop("num_not_finite")}
+        return {**refresh, **flow, **lost, **motion, "flows_per_sweep": self.pace.pace}
+
+
+class WeightsFlow(Move):
+    """`count` trajectories in the normal output weights of a sum of neurons."""
+
+    def __init__(self, flow: Flow, architecture: SumOfNeurons, weights: Whitening) -> None:
+        self.flow, self.architecture, self.weights = flow, architecture, weights
+        self.ensemble = flow.ensemble
+        shape = architecture.prior()["amplitudes"].shape()
+        self.holds_features = math.prod(shape) * self.ensemble.lattice.num_sites <= LARGEST_FEATURES
+
+    def init(self, num_warmup: int) -> FlowTuning:
+        return self.flow.init(num_warmup)
+
+    def move(self, position: Position, tuning: FlowTuning, scale: Array, key: Array) -> tuple[Position, FlowTuning]:
+        return self.moves(position, tuning, scale, key, jnp.ones((), dtype=int))
+
+    def moves(
+        self, position: Position, tuning: FlowTuning, scale: Array, key: Array, count: Array
+    ) -> tuple[Position, FlowTuning]:
+        """After `count` trajectories, which may be none."""
+
+        def with_features(_: Array, carry: tuple[Array, Array, FlowTuning]) -> tuple[Array, Array, FlowTuning]:
+            features = self.features(position.theta)
+
+            def field_of(z: Array) -> Array:
+                return self.field(position.theta, features, z)
+
+            def trajectory(number: Array, carry: tuple[Array, Array, FlowTuning]) -> tuple[Array, Array, FlowTuning]:
+                z, _, tuning = carry
+                return self.flow.trajectory(field_of, z, tuning, scale, jax.random.fold_in(key, number))
+
+            return jax.lax.fori_loop(0, count, trajectory, carry)
+
+        start = self.weights.to_white(position.theta["amplitudes"]), position.field, tuning.restarted()
+        # A loop of at most one pass: unlike a condition it stays one when chains are batched, and costs nothing if no
+        # chain makes it.
+        z, field, tuning = jax.lax.fori_loop(0, jnp.minimum(count, 1), with_features, start)
+        weights = jnp.where(count > 0, self.weights.from_white(z), position.theta["amplitudes"])
+        return Position({**position.theta, "amplitudes": weights}, field), tuning
+
+    def features(self, theta: dict[str, Array]) -> Array | None:
+        """Fields of the neurons with one component of the weights 1 and the others 0, (components * neurons, sites)."""
+        if not self.holds_features:
+            return None
+        components = math.prod(theta["amplitudes"].shape[1:])
+
+        def of_component(unit: Array) -> Array:
+            weights = jnp.broadcast_to(unit.reshape(theta["amplitudes"].shape[1:]), theta["amplitudes"].shape)
+            return neuron_fields_of(self.architecture, self.ensemble, {**theta, "amplitudes": weights})
+
+        return jax.lax.map(of_component, jnp.eye(components)).reshape(-1, self.ensemble.lattice.num_sites)
+
+    def field(self, theta: dict[str, Array], features: Array | None, z: Array) -> Array:
+        """phi at white weights z."""
+        weights = self.weights.from_white(z)
+        if features is None:
+            return self.ensemble.field({**theta, "amplitudes": weights})
+        by_component = jnp.moveaxis(weights.reshape(len(weights), -1), 1, 0).reshape(-1)
+        return jnp.dot(by_component, features).reshape(self.ensemble.lattice.shape)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Microseconds of the moves on one core, roughly; what counts is their ratio."""
+
+    width: int
+    num_sites: int
+
+    @property
+    def sweep(self) -> float:
+        """Old and new fields of all neurons, and a proposal for each."""
+        return 20 + self.width * (0.2 + 0.03 * self.num_sites)
+
+    @property
+    def features(self) -> float:
+        """Fields of neurons with unit weights."""
+        return 5 + 0.015 * self.width * self.num_sites
+
+    @property
+    def gradient(self) -> float:
+        """One step of a trajectory."""
+        return 5 + 0.002 * self.width * self.num_sites
+
+
+class CompositeMove(Move):
+    """Sweep, trajectories, rigid motion and sign, each where it is given; `pace` None is a tuned one."""
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        refresh: RefreshMove | None,
+        flow: WeightsFlow | GaussianFlowMove | None,
+        pace: float | None,
+    ) -> None:
+        self.ensemble, self.refresh, self.flow, self.pace = ensemble, refresh, flow, pace
+        architecture = ensemble.architecture
+        self.motion = rigid_motion(ensemble)
+        self.flip = sign_flip(architecture) if is_even(ensemble.local_action) else None
+        self.work = Work(getattr(architecture, "width", 1), ensemble.lattice.num_sites)
+
+    def init(self, num_warmup: int) -> CompositeTuning:
+        zero, count = jnp.zeros(()), jnp.zeros((), dtype=int)
+        pace = PaceTuning(zero + (1.0 if self.pace is None else self.pace), zero, count, count + num_warmup)
+        return CompositeTuning(
+            None if self.refresh is None else self.refresh.init(num_warmup),
+            None if self.flow is None else self.flow.init(num_warmup),
+            None if self.motion is None else self.motion.init(num_warmup),
+            pace if self.refresh is not None and self.flow is not None else None,
         )
 
-    def _per_neuron(self, amplitudes: Array, features: Array) -> Array:
-        """a_i . f_i(x), shape (neurons, sites); features (neurons, sites, ...) with the shape of a_i last."""
-        return jax.vmap(lambda a, f: jnp.sum(a * f, axis=tuple(range(1, f.ndim))))(amplitudes, features)
+    def move(
+        self, position: Position, tuning: CompositeTuning, scale: Array, key: Array
+    ) -> tuple[Position, CompositeTuning]:
+        key_refresh, key_flow, key_motion, key_sign = jax.random.split(key, 4)
+        count = jnp.ones((), dtype=int) if tuning.pace is None else tuning.pace.trajectories
+        before = position.field.mean() ** 2
+        if self.refresh is not None and tuning.refresh is not None:
+            position, refreshed = self.refresh.move(position, tuning.refresh, scale, key_refresh)
+            tuning = tuning._replace(refresh=refreshed)
+        after = position.field.mean() ** 2
+        if isinstance(self.flow, GaussianFlowMove) and tuning.flow is not None:
+            position, flowed = self.flow.move(position, tuning.flow, scale, key_flow)
+            tuning = tuning._replace(flow=flowed)
+        if isinstance(self.flow, WeightsFlow) and tuning.flow is not None and tuning.pace is not None:
+            position, flowed = self.flow.moves(position, tuning.flow, scale, key_flow, count)
+            tuning = tuning._replace(flow=flowed, pace=self.paced(tuning.pace, flowed, before, after))
+        if self.motion is not None and tuning.motion is not None:
+            position, moved = self.motion.moves(position, tuning.motion, scale, key_motion, jnp.minimum(count, 1))
+            tuning = tuning._replace(motion=moved)
+        if self.flip is not None:
+            sign = jax.random.rademacher(key_sign, (), dtype=position.field.dtype)
+            position = Position(self.flip(position.theta, sign), sign * position.field)
+        return position, tuning
 
-    def _model(self, features: Array, scale: Array) -> None:
-        amplitudes = numpyro.sample("amplitudes", self._prior)
-        field = self._per_neuron(amplitudes, features).sum(axis=0).reshape(self.ensemble.lattice.shape)
-        numpyro.factor("insertion", -scale * self.ensemble.action(field))
-
-    def _features(self, theta: dict[str, Array]) -> Array:
-        sites = jnp.asarray(self.ensemble.lattice.sites.reshape(-1, self.ensemble.lattice.dim))
-        at_sites = jax.vmap(self.architecture.feature, in_axes=(None, 0))
-        return jax.vmap(at_sites, in_axes=(0, None))(theta, sites)
-
-    def init_chain(self, rng_key: Array, num_warmup: int, init_params: dict[str, Array] | None) -> CompositeState:
-        rng_key, key_refresh, key_hmc = jax.random.split(rng_key, 3)
-        refresh = self._refresh.init_chain(key_refresh, num_warmup, init_params)
-        start = {"amplitudes": refresh.z["amplitudes"]}
-        arguments = {"features": self._features(position_of_z(refresh).theta), "scale": 1.0}
-        hmc = self._hmc.init(key_hmc, num_warmup, start, (), arguments)
-        return CompositeState(refresh.z, refresh, hmc, rng_key)
-
-    def at(self, state: CompositeState, z: dict[str, Array]) -> CompositeState:
-        return state._replace(z=z, refresh=self._refresh.at(state.refresh, z))
-
-    def step_at(self, state: CompositeState, scale: Array) -> CompositeState:
-        refresh = self._refresh.step_at(state.refresh, scale)
-        arguments = {"features": self._features(position_of_z(refresh).theta), "scale": scale}
-        z = {"amplitudes": refresh.z["amplitudes"]}
-        # The neurons have changed under HMC, and with them its potential.
-        energy, gradient = jax.value_and_grad(lambda z: potential_energy(self._model, (), arguments, z))(z)
-        hmc = state.hmc._replace(z=z, potential_energy=energy, z_grad=gradient)
-        hmc = self._hmc.sample(hmc, (), arguments)
-        theta = position_of_z(refresh).theta | hmc.z
-        per_neuron = self._per_neuron(theta["amplitudes"], arguments["features"])
-        refresh = self._refresh.arrive(
-            theta, per_neuron, refresh.acceptance_rate, refresh.num_not_finite, refresh.rng_key
+    def paced(self, tuning: PaceTuning, flow: FlowTuning, before: Array, after: Array) -> PaceTuning:
+        """nu after a transition in whose sweep Q went from `before` to `after`; chosen at the end of warm-up."""
+        # A running average in which the k-th sweep has the weight k.
+        jump = tuning.jump + 2 / (tuning.num_done + 2.0) * ((after - before) ** 2 - tuning.jump)
+        here = flow.chosen
+        left_by_sweep = 1 - jnp.clip(jump / (2 * flow.variance), 0.0, 1.0)
+        left_by_flow = 1 - jnp.clip(flow.jump[here] / (2 * flow.variance), 0.0, 1.0)
+        paces = jnp.asarray(PACES, dtype=jump.dtype)
+        rho = left_by_sweep * left_by_flow**paces
+        fields = self.work.features * (1 if self.motion is None else 2)
+        work = self.work.sweep + jnp.minimum(paces, 1.0) * fields + paces * flow.cost[here] * self.work.gradient
+        best = paces[jnp.argmax((1 - rho) / (1 + rho) / work)]
+        pace = jnp.where((tuning.warmup_left == 1) & (self.pace is None), best, tuning.pace)
+        adapting = tuning.warmup_left > 0
+        return PaceTuning(
+            pace.astype(tuning.pace.dtype),
+            jnp.where(adapting, jump, tuning.jump).astype(tuning.jump.dtype),
+            tuning.num_done + 1,
+            jnp.maximum(tuning.warmup_left - 1, 0),
         )
-        return CompositeState(refresh.z, refresh, hmc, state.rng_key)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Composite(Sampler):
-    """A refresh sweep, then one HMC trajectory of `num_steps` leapfrog steps in the output weights."""
+class Composite(MoveSampler):
+    """Refresh, the Gaussian flow in the output weights, rigid motions and the sign of the field, where they exist."""
 
-    num_steps: int = 8
+    block_size: int | str = AUTO
+    flows_per_sweep: float | str = AUTO
     target_accept: float = 0.8
+    max_num_steps: int = 64
 
     def check_settings(self) -> None:
-        _checks.integer("sampler.num_steps", self.num_steps, minimum=1)
-        _checks.fraction("sampler.target_accept", self.target_accept)
+        check_block_size(self.block_size)
+        if self.flows_per_sweep != AUTO:
+            _checks.non_negative("sampler.flows_per_sweep", self.flows_per_sweep)
+        check_flow_settings(self.target_accept, self.max_num_steps)
 
-    def kernel(self, ensemble: Ensemble) -> MCMCKernel:
-        return CompositeKernel(ensemble, self.num_steps, self.target_accept)
-
-    def position(self, ensemble: Ensemble, kernel: MCMCKernel) -> Callable[[CompositeState], Position]:
-        return position_of_z
-
-    def statistics(self, state: CompositeState) -> dict[str, Array]:
-        return {
-            "acceptance_rate": state.refresh.acceptance_rate,
-            "num_not_finite": state.refresh.num_not_finite,
-            "hmc_acceptance_rate": state.hmc.accept_prob,
-            "diverging": state.hmc.diverging,
-            "n_steps": state.hmc.num_steps,
-            "step_size": state.hmc.adapt_state.step_size,
-        }
+    def move(self, ensemble: Ensemble) -> CompositeMove:
+        architecture, flow = ensemble.architecture, Flow(ensemble, self.max_num_steps, self.target_accept)
+        pace = None if isinstance(self.flows_per_sweep, str) else float(self.flows_per_sweep)
+        if isinstance(architecture, SumOfNeurons):
+            refresh = RefreshMove(ensemble, architecture, fixed_size(self.block_size))
+            weights = whitening(architecture.prior()["amplitudes"])
+            weights_flow = None if weights is None else WeightsFlow(flow, architecture, weights)
+            return CompositeMove(ensemble, refresh, weights_flow, pace)
+        maps = whitenings(ensemble)
+        if maps is None:
+            raise _checks.InputError(
+                f"sampler.name is 'composite', and {type(architecture).__name__} is neither a sum of independent"
+                " neurons nor normal in all its parameters; use 'nuts' or 'hmc'."
+            )
+        return CompositeMove(ensemble, None, GaussianFlowMove(flow, maps), None)

@@ -6,7 +6,7 @@ import pytest
 from nnft_mcmc import cli
 from nnft_mcmc.runs import diagnose
 from nnft_mcmc.runs.config import resolve
-from nnft_mcmc.sampling import Refresh, RefreshKernel
+from nnft_mcmc.sampling import Refresh
 from tests.runs.small import answer, command, sampled, tables, tampered
 
 
@@ -152,5 +152,6 @@ def test_wrong_coupling(tmp_path, monkeypatch):
     """The kernel samples at 1.3 times the coupling that the run states: 9 errors here, where the bound is 3.3."""
     sections = {"architecture": {"width": 4}, "sampler": {"num_samples": 10000}}
     truth = resolve(tables(**sections, insertion={"coupling": 0.5 * 1.3})).ensemble
-    monkeypatch.setattr(Refresh, "kernel", lambda self, ensemble: RefreshKernel(truth))
+    kernel = Refresh().kernel
+    monkeypatch.setattr(Refresh, "kernel", lambda self, ensemble: kernel(truth))
     assert failures(sampled(tmp_path / "run", **sections)) == ["virial identity"]

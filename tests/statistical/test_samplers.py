@@ -19,7 +19,8 @@ from nnft_mcmc.architectures import CosNet, GaussNet, ScalarNet
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.insertions import PhiPower
 from nnft_mcmc.lattice import Lattice
-from nnft_mcmc.sampling import HMC, NUTS, Chains, Composite, PriorDraws, Refresh, RefreshKernel
+from nnft_mcmc.sampling import HMC, NUTS, Chains, Composite, PriorDraws, Refresh, RefreshMove
+from nnft_mcmc.sampling.refresh import fixed_size
 from nnft_mcmc.statistics import gamma_method
 from tests.statistical.consistency import assert_consistent, assert_inconsistent, detectable_deviation
 from tests.statistical.tiny_theories import THEORIES
@@ -82,60 +83,63 @@ def test_sampler_reproduces_the_exact_moments(name, sampler, resolution, wrong_c
 # Kernels that are wrong, and must be found out.
 
 
-class AlwaysAccepts(RefreshKernel):
+class Right(RefreshMove):
+    """Nothing wrong."""
+
+
+class AlwaysAccepts(RefreshMove):
     """Forgets the action."""
 
-    def __init__(self, ensemble):
-        RefreshKernel.__init__(self, ensemble.undeformed())
+    def __init__(self, ensemble, *arguments):
+        RefreshMove.__init__(self, ensemble.undeformed(), *arguments)
 
 
-class SignFlipped(RefreshKernel):
+class SignFlipped(RefreshMove):
     """Accepts with exp(+change of the action)."""
 
-    def __init__(self, ensemble):
+    def __init__(self, ensemble, *arguments):
         flipped = eqx.tree_at(lambda e: e.local_action.coefficients, ensemble, replace_fn=np.negative)
-        RefreshKernel.__init__(self, flipped)
+        RefreshMove.__init__(self, flipped, *arguments)
 
 
-class StaleField(RefreshKernel):
+class StaleField(RefreshMove):
     """Compares every proposal of a sweep with the field at the start of the sweep."""
 
-    def step(self, state):
-        rng_key, key_propose, key_accept = jax.random.split(state.rng_key, 3)
-        theta = {name: value for name, value in state.z.items() if name != "field"}
-        proposed = self.architecture.sample_parameters(key_propose)
-        new, old, field = self.per_neuron(proposed), state.per_neuron, state.z["field"]
-        action = self.ensemble.action
+    def sweep(self, theta, field, proposed, block, scale, key):
+        def fields(theta):
+            return self.architecture.neurons(theta, jnp.asarray(self.ensemble.lattice.sites.reshape(-1, 1)))
+
+        action, new, old = self.ensemble.action, fields(proposed), fields(theta)
 
         def log_ratio(change):
-            return action(field) - action(field + change.reshape(field.shape))
+            return scale * (action(field) - action(field + change.reshape(field.shape)))
 
-        threshold = -jax.random.exponential(key_accept, (self.architecture.width,))
-        accept = threshold < jax.vmap(log_ratio)(new - old)
+        accept = -jax.random.exponential(key, (len(new),)) < jax.vmap(log_ratio)(new - old)
 
         def choose(new, old):
             return jnp.where(accept.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-        theta = jax.tree.map(choose, proposed, theta)
-        return self.arrive(theta, choose(new, old), accept.mean(dtype=float), state.num_not_finite, rng_key)
+        theta, kept = jax.tree.map(choose, proposed, theta), choose(new, old)
+        return theta, kept.sum(axis=0).reshape(field.shape), accept.mean(dtype=float), jnp.zeros((), dtype=int)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant(Refresh):
-    kernel_class: type = RefreshKernel
+    block_size: int | str = 1
+    move_class: type = Right
 
-    def kernel(self, ensemble):
-        return self.kernel_class(ensemble)
+    def move(self, ensemble):
+        return self.move_class(ensemble, ensemble.architecture, fixed_size(self.block_size))
 
 
-@pytest.mark.parametrize("kernel_class", [AlwaysAccepts, SignFlipped, StaleField])
-def test_wrong_acceptance_rules_are_found_out(kernel_class):
+@pytest.mark.parametrize("move_class", [AlwaysAccepts, SignFlipped, StaleField])
+def test_wrong_acceptance_rules_are_found_out(move_class):
     """Rejected by the very call that the right kernel passes, at a few percent of its draws."""
     exact = THEORIES["scalar_net_10"].exact(1.0).moments
     settings = {"num_chains": 128, "num_warmup": 50, "num_samples": 400}
-    mutant = moments("scalar_net_10", Mutant(kernel_class=kernel_class, **settings))
+    mutant = moments("scalar_net_10", Mutant(move_class=move_class, **settings))
     assert_inconsistent(mutant, exact, scale=SCALES * mutant.value, resolution=0.03, min_ess=100)
-    if kernel_class is AlwaysAccepts:
+    if move_class is AlwaysAccepts:
         right = moments("scalar_net_10", Mutant(**settings))
         assert_consistent(right, exact, scale=SCALES * exact, resolution=0.02)
 
@@ -249,7 +253,7 @@ def test_numpyros_own_loop_runs_the_kernel_to_the_same_chain():
     """Both split one key into the keys of the chains, so that the chains are the same."""
     num_warmup, num_samples = 6, 9
     mcmc = MCMC(
-        RefreshKernel(small_ensemble()),
+        Refresh().kernel(small_ensemble()),
         num_warmup=num_warmup,
         num_samples=num_samples,
         num_chains=3,
@@ -258,7 +262,7 @@ def test_numpyros_own_loop_runs_the_kernel_to_the_same_chain():
     )
     mcmc.run(jax.random.key_data(jax.random.key(4)))
     samples = mcmc.get_samples(group_by_chain=True)
-    chains = small_chains(Refresh(num_chains=3), seed=4, chunk_length=num_samples)
+    chains = small_chains(Refresh(num_chains=3, num_warmup=num_warmup), seed=4, chunk_length=num_samples)
     chains.warm_up(num_warmup)
     kept = chains.draw(num_samples)["kept"]
     assert samples.keys() == kept.keys()
