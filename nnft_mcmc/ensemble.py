@@ -4,16 +4,17 @@ The density on parameters is P~(theta) proportional to P(theta) exp(-S_int[phi_t
 """
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures import Architecture, ExactCorrelators, OnLattice, SumOfNeurons
-from nnft_mcmc.architectures._base import Theta
+from nnft_mcmc.architectures import Architecture, ExactCorrelators, OnLattice
+from nnft_mcmc.architectures._base import PlaneWaves, Theta
+from nnft_mcmc.field_evaluation import field as field_of_waves
 from nnft_mcmc.insertions import Insertion, LocalPolynomial
 from nnft_mcmc.lattice import Lattice
+from nnft_mcmc.point_evaluation import at_points
 
 
 class Ensemble(eqx.Module):
@@ -71,12 +72,12 @@ class Ensemble(eqx.Module):
 
     def field(self, theta: Theta) -> Float[Array, "*sites"]:
         """phi_theta on the sites, shape lattice.shape."""
-        architecture, sites = self.architecture, self.lattice.sites.reshape(-1, self.lattice.dim)
-        if isinstance(architecture, OnLattice):
-            return architecture.on_sites(theta)
-        if isinstance(architecture, SumOfNeurons):
-            return architecture.neurons(theta, jnp.asarray(sites)).sum(axis=0).reshape(self.lattice.shape)
-        return jax.vmap(lambda x: architecture.forward(theta, x))(jnp.asarray(sites)).reshape(self.lattice.shape)
+        if isinstance(self.architecture, OnLattice):
+            return self.architecture.on_sites(theta)
+        if isinstance(self.architecture, PlaneWaves):
+            return field_of_waves(self.architecture.waves(theta), self.lattice)
+        sites = jnp.asarray(self.lattice.sites.reshape(-1, self.lattice.dim))
+        return at_points(self.architecture, theta, sites).reshape(self.lattice.shape)
 
     def action(self, field: Float[Array, "*sites"]) -> Float[Array, ""]:
         """S_int[phi]."""

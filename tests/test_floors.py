@@ -19,7 +19,7 @@ FLOORS = (
     ("lattice", "exact"),
     ("field_evaluation",),
     ("architectures",),
-    ("insertions",),
+    ("insertions", "point_evaluation"),
     ("ensemble",),
     ("estimators", "sampling"),
     ("references",),

@@ -12,6 +12,7 @@ from nnft_mcmc import _checks
 from nnft_mcmc.architectures import OnLattice
 from nnft_mcmc.architectures._base import Architecture
 from nnft_mcmc.architectures.vector import VectorArchitecture
+from nnft_mcmc.point_evaluation import FieldAt
 
 _NUMBERS_PER_BATCH = 1 << 22
 
@@ -23,22 +24,20 @@ def fields_in_batches(
 
     Draw i depends on `key` and i only, so the batches have no effect on the draws.
     """
-    x = jnp.asarray(checked_points(architecture, points))
+    x = checked_points(architecture, points)
+    field = FieldAt(architecture, x)
     total = _checks.integer("num_draws", num_draws, 1)
     size = min(total, _batch_size(architecture, len(x)))
     for start in range(0, total, size):
-        yield np.asarray(_batch(architecture, key, x, jnp.asarray(start), size))[: total - start]
+        yield np.asarray(_batch(field, key, jnp.asarray(start), size))[: total - start]
 
 
 @eqx.filter_jit
-def _batch(
-    architecture: Architecture | VectorArchitecture, key: Array, x: Array, start: Array, size: int
-) -> Float[Array, "size points ..."]:
-    def field(i: Array) -> Array:
-        theta = architecture.sample_parameters(jax.random.fold_in(key, i))
-        return jax.vmap(lambda point: architecture.forward(theta, point))(x)
+def _batch(field: FieldAt, key: Array, start: Array, size: int) -> Float[Array, "size points ..."]:
+    def draw(i: Array) -> Array:
+        return field(field.architecture.sample_parameters(jax.random.fold_in(key, i)))
 
-    return jax.vmap(field)(start + jnp.arange(size))
+    return jax.vmap(draw)(start + jnp.arange(size))
 
 
 def checked_points(architecture: Architecture | VectorArchitecture, points: ArrayLike) -> np.ndarray:

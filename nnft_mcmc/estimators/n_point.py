@@ -14,24 +14,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 from numpy.typing import NDArray
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures import Architecture, OnLattice, SumOfNeurons
-from nnft_mcmc.architectures._base import Theta
+from nnft_mcmc.architectures import Architecture, OnLattice
 from nnft_mcmc.ensemble import Ensemble
-from nnft_mcmc.estimators.streaming import Batch, Progress, Statistic, bytes_of, stream
+from nnft_mcmc.estimators.streaming import Batch, Progress, Statistic, stream
+from nnft_mcmc.point_evaluation import FieldAt
 from nnft_mcmc.statistics import CumulantAccumulator, CumulantEstimate
 from nnft_mcmc.statistics.partitions import Block
 
 FloatArray = NDArray[np.float64]
-
-# Neurons are added up in pieces whose values at all points take about this many bytes: they stay in a cache.
-_PIECE = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,42 +70,14 @@ class Products(eqx.Module):
 class NetworkProducts(Statistic):
     """phi_theta at the points, then its products."""
 
-    architecture: Architecture
-    points: Float[Array, "points dim"] | Int[Array, " points"]
+    field: FieldAt
     products: Products
-    piece: int = eqx.field(static=True)
 
     def draw(self, key: Array) -> Float[Array, " points"]:
-        return self.field(self.architecture.sample_parameters(key))
+        return self.field(self.field.architecture.sample_parameters(key))
 
     def numbers(self, values: Float[Array, "points draws"]) -> Float[Array, "numbers draws"]:
         return jnp.concatenate([values, self.products(values)])
-
-    def field(self, theta: Theta) -> Float[Array, " points"]:
-        """phi_theta at the points."""
-        architecture = self.architecture
-        if isinstance(architecture, OnLattice):
-            return architecture.on_sites(theta).reshape(-1)[self.points]
-        if isinstance(architecture, SumOfNeurons):
-            return summed_neurons(architecture, theta, self.points, self.piece)
-        return jax.vmap(lambda x: architecture.forward(theta, x))(self.points)
-
-
-def summed_neurons(
-    architecture: SumOfNeurons, theta: Theta, points: Float[Array, "points dim"], piece: int
-) -> Float[Array, " points"]:
-    """phi_theta at the points, `piece` neurons at a time."""
-    whole, rest = divmod(architecture.width, piece)
-
-    def field_of(neurons: Theta) -> Array:
-        return architecture.neurons(neurons, points).sum(axis=0)
-
-    if whole == 0 or (whole, rest) == (1, 0):
-        return field_of(theta)
-    pieces = {name: a[: whole * piece].reshape(whole, piece, *a.shape[1:]) for name, a in theta.items()}
-    start = jnp.zeros(points.shape[0], jax.eval_shape(field_of, theta).dtype)
-    field, _ = jax.lax.scan(lambda sum_, neurons: (sum_ + field_of(neurons), None), start, pieces)
-    return field + field_of({name: a[whole * piece :] for name, a in theta.items()}) if rest else field
 
 
 def estimate_n_point(
@@ -138,23 +106,11 @@ def estimate_n_point(
     number = {point: k for k, point in enumerate(used)}
     accumulator = CumulantAccumulator([[number[i] for i in t] for t in tuples], num_blocks)
     products = Products(accumulator.monomials)
-    statistic = network_products(architecture, at[used], products)
+    statistic = NetworkProducts(FieldAt(architecture, at[used]), products)
     streamed = stream(statistic, key, num_draws, num_blocks, batch_size, progress)
     means = streamed.of(slice(0, len(used))).means()
     accumulator.add(products.in_order(streamed.sums[:, len(used) :]), streamed.counts)
     return NPointEstimate(at, tuples, accumulator.estimate(), means, streamed.batch)
-
-
-def network_products(architecture: Architecture, points: FloatArray, products: Products) -> NetworkProducts:
-    """The statistic, with its pieces of neurons."""
-    if isinstance(architecture, OnLattice):
-        return NetworkProducts(architecture, jnp.asarray(_site_numbers(architecture, points)), products, 1)
-    at, piece = jnp.asarray(points), 1
-    if isinstance(architecture, SumOfNeurons):
-        theta = jax.eval_shape(architecture.sample_parameters, jax.random.key(0))
-        one = {name: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype) for name, a in theta.items()}
-        piece = min(architecture.width, max(1, _PIECE // bytes_of(lambda t: architecture.neurons(t, at), one)))
-    return NetworkProducts(architecture, at, products, piece)
 
 
 def require_free(ensemble: Ensemble) -> None:
@@ -181,17 +137,3 @@ def _architecture_and_points(
     if points is not None and (at.ndim != 2 or at.shape[1] != architecture.dim):
         raise _checks.InputError(f"points has shape {at.shape}; it must be (P, {architecture.dim}).")
     return architecture, at.reshape(-1, architecture.dim)
-
-
-def _site_numbers(architecture: OnLattice, points: FloatArray) -> NDArray[np.intp]:
-    """Numbers in C order of the sites at which the points lie."""
-    lattice = architecture.lattice
-    steps = (points - lattice.sites.reshape(-1, lattice.dim)[0]) / lattice.spacing
-    index = np.rint(steps).astype(int)
-    outside = (index < 0) | (index >= np.array(lattice.shape))
-    if outside.any() or np.abs(steps - index).max(initial=0.0) > 1e-6:
-        raise _checks.InputError(
-            f"a point is not a site of the lattice on which {type(architecture).__name__} lives; give sites, such as"
-            " lattice.sites[0]."
-        )
-    return np.ravel_multi_index(tuple(index.T), lattice.shape)

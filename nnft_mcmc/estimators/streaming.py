@@ -11,24 +11,22 @@ another batch size gives the same draws, summed in another order. Memory is that
 number of draws. One device does the work.
 """
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from nnft_mcmc import _checks
+from nnft_mcmc.field_evaluation import bytes_in
 from nnft_mcmc.statistics import CumulantEstimate
 
-# Bytes of one batch, counted as in `bytes_of`.
+# Bytes of one batch, counted as in `field_evaluation.bytes_of`.
 MEMORY = 64 * 2**20
 # One compiled call makes this part of the draws; after each the sums go to the host, in float64.
 _CALLS = 100
@@ -99,7 +97,7 @@ def stream(
     num_draws = _checks.integer("num_draws", num_draws, 1, _MOST_DRAWS)
     num_blocks = _checks.integer("num_blocks", num_blocks, 4)
     one = eqx.filter_make_jaxpr(_of_one_draw(statistic))(key)[0]
-    numbers, each = one.out_avals[0], _bytes_in(one.jaxpr)
+    numbers, each = one.out_avals[0], bytes_in(one.jaxpr)
     limit = MEMORY // each if batch_size is None else _checks.integer("batch_size", batch_size, 1)
     size = _fitting(min(limit, num_blocks * -(-num_draws // num_blocks)), num_blocks)
     total = np.zeros((*numbers.shape, num_blocks))
@@ -113,19 +111,6 @@ def stream(
 
 def _of_one_draw(statistic: Statistic) -> Callable[[Array], Float[Array, " numbers"]]:
     return lambda key: statistic.numbers(statistic.draw(key)[:, None])[:, 0]
-
-
-def bytes_of(function: Callable, *arguments: Any) -> int:
-    """Bytes of all intermediate results of one call together: what it takes if the compiler reuses nothing."""
-    return max(1, _bytes_in(eqx.filter_make_jaxpr(function)(*arguments)[0].jaxpr))
-
-
-def _bytes_in(jaxpr: Any) -> int:
-    total = 0
-    for equation in jaxpr.eqns:
-        inner = [_bytes_in(j) for j in core.jaxprs_in_params(equation.params)]
-        total += max(inner, default=0) + sum(math.prod(v.aval.shape) * v.aval.dtype.itemsize for v in equation.outvars)
-    return total
 
 
 def _fitting(limit: int, num_blocks: int) -> int:

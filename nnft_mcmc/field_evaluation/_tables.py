@@ -58,7 +58,7 @@ def tables(momenta: Float[Array, "neurons dim"], start: Pair, lattice: Lattice, 
     axis, high, low = split
     steps = [momenta[:, k] * lattice.spacing for k in range(lattice.dim)]
     origin = jnp.stack([jnp.asarray(lattice.axis(k)[0], momenta.dtype) for k in range(lattice.dim)])
-    at_origin = times(start, polar(momenta @ origin))
+    at_origin = times(start, polar((momenta * origin[None]).sum(axis=1)))
     firsts = [*zip(steps[:axis], lattice.shape[:axis], strict=True), (steps[axis] * low, high)]
     seconds = [(steps[axis], low), *zip(steps[axis + 1 :], lattice.shape[axis + 1 :], strict=True)]
     first = [power_table(step, count, at_origin if k == 0 else None) for k, (step, count) in enumerate(firsts)]

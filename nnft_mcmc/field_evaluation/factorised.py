@@ -15,14 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from nnft_mcmc.field_evaluation._chunks import map_over, sum_over
+from nnft_mcmc.field_evaluation._chunks import bytes_at_once, map_over, sum_over
 from nnft_mcmc.field_evaluation._tables import Split, group_sizes, split_of, tables, times
 from nnft_mcmc.field_evaluation._types import Pair, Waves
 from nnft_mcmc.lattice import Lattice
-
-# Bytes of the tables that are held at once: about a core's cache, or enough to keep an accelerator busy.
-_TABLES = {"cpu": 2**21}
-_TABLES_OF_ACCELERATORS = 2**27
 
 
 def neuron_fields(waves: Waves, lattice: Lattice) -> Float[Array, "neurons num_sites"]:
@@ -77,8 +73,7 @@ def _product(left: ArrayLike, right: Array) -> Array:
 def _at_once(like: Array, lattice: Lattice) -> int:
     """Neurons whose tables may be held together."""
     entries = sum(group_sizes(lattice.shape, split_of(lattice.shape)))
-    memory = _TABLES.get(jax.default_backend(), _TABLES_OF_ACCELERATORS)
-    return max(64, memory // (2 * entries * like.dtype.itemsize))
+    return max(64, bytes_at_once() // (2 * entries * like.dtype.itemsize))
 
 
 @functools.cache

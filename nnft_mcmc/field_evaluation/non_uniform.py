@@ -46,8 +46,8 @@ def analysis(momenta: Float[Array, "neurons dim"], weights: Float[Array, "*sites
     """Real and imaginary parts of sum_x g(x) (1, x) e^{i w.x} for weights g."""
     points, phases, finite = _points(momenta, lattice)
     sites = jnp.asarray(np.moveaxis(lattice.sites, -1, 0), weights.dtype)
-    sums = phases * _type_2(points, jnp.concatenate([weights[None], weights * sites]))
-    sums = jnp.where(finite, sums, jnp.nan)
+    sums = phases[None] * _type_2(points, jnp.concatenate([weights[None], weights[None] * sites]))
+    sums = jnp.where(finite[None], sums, jnp.nan)
     return sums.real.T, sums.imag.T
 
 
@@ -60,7 +60,7 @@ def _points(
     points = momenta * lattice.spacing
     folded = jnp.clip(points - 2 * math.pi * jnp.round(points / (2 * math.pi)), -math.pi, math.pi)
     half = jnp.asarray([lattice.spacing / 2 * (n % 2 == 0) for n in lattice.shape], momenta.dtype)
-    angle = (momenta * half).sum(axis=1)
+    angle = (momenta * half[None]).sum(axis=1)
     return folded, jax.lax.complex(jnp.cos(angle), jnp.sin(angle)), finite
 
 

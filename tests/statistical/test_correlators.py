@@ -21,12 +21,13 @@ from nnft_mcmc.architectures import (
 )
 from nnft_mcmc.architectures.on_lattice import dual_momenta
 from nnft_mcmc.ensemble import Ensemble
-from nnft_mcmc.estimators import n_point, streaming
+from nnft_mcmc.estimators import streaming
 from nnft_mcmc.estimators.lattice_two_point import estimate_time_correlators, estimate_torus_two_point
 from nnft_mcmc.estimators.n_point import estimate_n_point
 from nnft_mcmc.estimators.single_neuron import normal_deviations, williams
 from nnft_mcmc.insertions import PhiPower
 from nnft_mcmc.lattice import Lattice
+from nnft_mcmc.point_evaluation import at_points
 from nnft_mcmc.statistics import CumulantAccumulator
 from tests.statistical.consistency import assert_consistent, assert_inconsistent
 
@@ -180,8 +181,8 @@ def test_pieces_of_neurons_only_reorder_sums():
     net, x = TwoQuadratureNet(CosNet(2, 11)), jax.random.normal(KEY, (5, 2))
     theta = jax.jit(net.sample_parameters)(KEY)
     whole = jax.jit(net)(theta, x)
-    for piece in (1, 4, 11):
-        summed = jax.jit(lambda theta, piece=piece: n_point.summed_neurons(net, theta, x, piece))(theta)
+    for memory in (1, 2000, 2**20):
+        summed = jax.jit(lambda theta, memory=memory: at_points(net, theta, x, memory))(theta)
         np.testing.assert_allclose(summed, whole, rtol=1e-10, atol=1e-13)
 
 
