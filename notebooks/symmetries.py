@@ -41,7 +41,7 @@ from nnft_mcmc import (
     symmetry_test,
 )
 from nnft_mcmc.estimators.group_actions import OutputOrthogonal, SignFlip, Translation, pixel_shift, rotation
-from nnft_mcmc.estimators.symmetry import CharacteristicFunction, Correlators
+from nnft_mcmc.estimators.field_observables import CharacteristicFunction, Correlators
 
 jax.config.update("jax_enable_x64", True)
 

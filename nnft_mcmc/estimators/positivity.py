@@ -29,7 +29,8 @@ from scipy.linalg import eigh
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from nnft_mcmc import _checks
-from nnft_mcmc.estimators.symmetry import POWER, FieldObservable
+from nnft_mcmc.estimators.field_observables import FieldObservable
+from nnft_mcmc.estimators.symmetry import POWER
 from nnft_mcmc.statistics import TooFewDraws, gamma_method
 
 FloatArray = NDArray[np.float64]

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnft_mcmc import _checks
+from nnft_mcmc.estimators.field_observables import CharacteristicFunction, Correlators
 from nnft_mcmc.estimators.positivity import Family
-from nnft_mcmc.estimators.symmetry import CharacteristicFunction, Correlators
 from nnft_mcmc.lattice import Lattice
 
 Indices = NDArray[np.int64]

@@ -1,4 +1,4 @@
-r"""Is a group element a symmetry of an ensemble? A test on independent draws, with a p-value and its power.
+r"""Is a group element a symmetry of an ensemble? A test on draws, with a p-value and its power.
 
 g is a symmetry if phi_g(x) = rho(g) phi(g x) has the law of phi, lectures eqs. (55)-(57). Every draw of the parameters
 gives both fields, so the test is a paired one: with observables O_k of the fields at the points,
@@ -8,8 +8,8 @@ gives both fields, so the test is a paired one: with observables O_k of the fiel
 Hotelling's T^2 of the means of the D with their full covariance (`statistics.hotelling`, F-distributed p-value). The
 more phi(g x) and phi(x) have in common, the smaller the errors: compare nearby points if the violation allows it.
 
-Observables. `Correlators` are products phi(x_i) phi(x_j) .. , the definition of the lectures at the level of
-expectations. `CharacteristicFunction` is cos(J.phi) and sin(J.phi), that is Z[iJ]: bounded, so it also serves fields
+Observables (`field_observables`). `Correlators` are products phi(x_i) phi(x_j) .. , the definition of the lectures at
+the level of expectations. `CharacteristicFunction` is cos(J.phi) and sin(J.phi), that is Z[iJ]: bounded, so it also serves fields
 whose products have no variance to speak of.
 
 Heavy tails. The error of a four-point function is an eight-point function. Of one neuron of a gauss-net the squared
@@ -27,11 +27,13 @@ with probability POWER: with C the covariance of the means and lambda the non-ce
     |<D_k>| = sqrt(lambda / (C^-1)_kk),
 
 in units of the observable's scale: prod_i <phi_i^2>^(1/2) for a correlator, 1 for a characteristic function.
+
+`symmetry_test` draws networks and evaluates them at x and g x; `symmetry_test_of_fields` takes the values of phi and
+phi_g that Markov chains have left.
 """
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
 
 import numpy as np
 from jaxtyping import Array, ArrayLike
@@ -42,96 +44,15 @@ from nnft_mcmc import _checks
 from nnft_mcmc.architectures._base import Architecture
 from nnft_mcmc.architectures.vector import VectorArchitecture
 from nnft_mcmc.estimators._draws import checked_points, fields_in_batches
-from nnft_mcmc.estimators.group_actions import GroupElement, SignFlip, check_element
+from nnft_mcmc.estimators.field_observables import FieldObservable, default_correlators
+from nnft_mcmc.estimators.group_actions import GroupElement, check_element
 from nnft_mcmc.statistics import hotelling
 
 FloatArray = NDArray[np.float64]
 
 POWER = 0.95
-LARGEST_ORDER = 6
 _MEANS = 4096  # successive draws are averaged to about this many, so that memory does not grow with their number
 _ROUNDING = 100.0  # in units of the rounding of the largest value: smaller differences are none
-
-
-class FieldObservable(ABC):
-    """Numbers made of the fields at the points; the sites count points, and for vector fields components within."""
-
-    @abstractmethod
-    def __call__(self, fields: FloatArray) -> FloatArray:
-        """(draws, sites) -> (draws, K)."""
-
-    @abstractmethod
-    def scale(self, rms: FloatArray) -> FloatArray:
-        """Natural size of each, (K,), from the root mean squares of the fields (sites,)."""
-
-    @abstractmethod
-    def labels(self) -> tuple[str, ...]:
-        """A name for each."""
-
-    @abstractmethod
-    def check(self, num_sites: int) -> None:
-        """Refuse sites that are not there."""
-
-
-@dataclass(frozen=True)
-class Correlators(FieldObservable):
-    """Products of the fields over tuples of 1 to 6 sites, repetitions allowed."""
-
-    tuples: tuple[tuple[int, ...], ...]
-
-    def __post_init__(self) -> None:
-        tuples = tuple(tuple(_checks.integer("a site number", i, 0) for i in sites) for sites in self.tuples)
-        if not tuples or any(not 1 <= len(sites) <= LARGEST_ORDER for sites in tuples):
-            raise _checks.InputError(
-                f"correlators.tuples is {self.tuples!r}; give one or more tuples of 1 to {LARGEST_ORDER} site numbers."
-            )
-        object.__setattr__(self, "tuples", tuples)
-
-    def __call__(self, fields: FloatArray) -> FloatArray:
-        return np.stack([np.prod(fields[:, list(sites)], axis=1) for sites in self.tuples], axis=1)
-
-    def scale(self, rms: FloatArray) -> FloatArray:
-        return np.array([np.prod(rms[list(sites)]) for sites in self.tuples])
-
-    def labels(self) -> tuple[str, ...]:
-        return tuple(f"<{' '.join(f'phi{i}' for i in sites)}>" for sites in self.tuples)
-
-    def check(self, num_sites: int) -> None:
-        largest = max(max(sites) for sites in self.tuples)
-        if largest >= num_sites:
-            raise _checks.InputError(f"correlators.tuples names site {largest} and there are {num_sites}, from 0 on.")
-
-
-@dataclass(frozen=True)
-class CharacteristicFunction(FieldObservable):
-    """cos(J.phi) and sin(J.phi) for sources J, shape (M, sites), in units of 1/phi; |J.phi| of about 1 sees most."""
-
-    sources: tuple[tuple[float, ...], ...]
-
-    def __post_init__(self) -> None:
-        array = np.asarray(self.sources, dtype=np.float64)
-        if array.ndim != 2 or array.size == 0 or not np.isfinite(array).all():
-            raise _checks.InputError(
-                f"characteristic_function.sources has shape {array.shape}; it must be finite numbers (M, sites)."
-            )
-        object.__setattr__(self, "sources", tuple(tuple(float(j) for j in row) for row in array))
-
-    def __call__(self, fields: FloatArray) -> FloatArray:
-        phase = fields @ np.asarray(self.sources).T
-        return np.concatenate([np.cos(phase), np.sin(phase)], axis=1)
-
-    def scale(self, rms: FloatArray) -> FloatArray:
-        return np.ones(2 * len(self.sources))
-
-    def labels(self) -> tuple[str, ...]:
-        return tuple(f"<{name}(J{m}.phi)>" for name in ("cos", "sin") for m in range(len(self.sources)))
-
-    def check(self, num_sites: int) -> None:
-        if len(self.sources[0]) != num_sites:
-            raise _checks.InputError(
-                f"characteristic_function.sources has {len(self.sources[0])} entries a row and there are {num_sites}"
-                " sites; give one for each."
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,18 +91,6 @@ class SymmetryTest:
         )
 
 
-def default_correlators(num_sites: int, element: GroupElement) -> Correlators:
-    """Two- and four-point functions (i, j) and (i, i, j, j); one- and three-point ones for the sign, (i) and (i, i, j).
-
-    Even correlators do not notice phi -> -phi.
-    """
-    pairs = list(combinations_with_replacement(range(num_sites), 2))
-    if isinstance(element, SignFlip):
-        return Correlators((*((i,) for i in range(num_sites)), *((i, i, j) for i, j in pairs)))
-    together = ((0, 1, 2, 3),) if num_sites >= 4 else ()
-    return Correlators((*pairs, *((i, i, j, j) for i, j in pairs), *together))
-
-
 def symmetry_test(
     architecture: Architecture | VectorArchitecture,
     key: Array,
@@ -190,16 +99,17 @@ def symmetry_test(
     num_draws: int,
     observable: FieldObservable | None = None,
     false_alarm: float = 1e-3,
+    progress: Callable[[int], object] | None = None,
 ) -> SymmetryTest:
     """Test of `element` on `num_draws` independent networks at `points` (P, dim); see the module docstring.
 
     `observable` is `default_correlators` unless given. Choose points, and tuples, at which the violation that you fear
     is visible: a two-point function at coincident points does not notice a rotation, one whose separation is along an
-    axis of the cube notices a rotation by 45 degrees most. Raises `TooFewDraws` where K observables need more draws.
+    axis of the cube notices a rotation by 45 degrees most. `progress` is told the number of new draws. Raises
+    `TooFewDraws` where K observables need more draws.
     """
     check_element(architecture, element)
-    if not 0.0 < false_alarm < 1.0:
-        raise _checks.InputError(f"false_alarm is {false_alarm!r}; it must lie between 0 and 1.")
+    _check_false_alarm(false_alarm)
     x = checked_points(architecture, points)
     num_sites = len(x) * max(1, getattr(architecture, "components", 1))
     observe = default_correlators(num_sites, element) if observable is None else observable
@@ -208,7 +118,39 @@ def symmetry_test(
     both = np.concatenate([x, element.on_points(x)])
     for fields in fields_in_batches(architecture, key, both, means.num_draws):
         means.update(fields[:, : len(x)], element.on_outputs(fields[:, len(x) :]))
-    return _tested(means, element, false_alarm)
+        if progress is not None:
+            progress(len(fields))
+    return _tested([means], element, false_alarm, independent=True)
+
+
+def symmetry_test_of_fields(
+    element: GroupElement,
+    fields: ArrayLike,
+    transformed: ArrayLike,
+    observable: FieldObservable | None = None,
+    false_alarm: float = 1e-3,
+) -> SymmetryTest:
+    """Test of `element` on the values phi(x) and phi_g(x) at P points of the same draws, (chain, draw, P) both.
+
+    Raises `TooFewDraws` where the chains are too short for K observables and their autocorrelation.
+    """
+    phi, phi_g = (np.asarray(f, dtype=np.float64) for f in (fields, transformed))
+    _check_false_alarm(false_alarm)
+    if phi.ndim != 3 or phi.shape != phi_g.shape:
+        raise _checks.InputError(
+            f"fields and transformed have shapes {phi.shape} and {phi_g.shape}; both must be (chain, draw, points)."
+        )
+    observe = default_correlators(phi.shape[2], element) if observable is None else observable
+    observe.check(phi.shape[2])
+    chains = [_Means(observe, phi.shape[1]) for _ in phi]
+    for means, ours, moved in zip(chains, phi, phi_g, strict=True):
+        means.update(ours[: means.num_draws], moved[: means.num_draws])
+    return _tested(chains, element, false_alarm, independent=False)
+
+
+def _check_false_alarm(false_alarm: float) -> None:
+    if not 0.0 < false_alarm < 1.0:
+        raise _checks.InputError(f"false_alarm is {false_alarm!r}; it must lie between 0 and 1.")
 
 
 class _Means:
@@ -251,30 +193,40 @@ class _Means:
         return np.sqrt(self.square)
 
 
-def _tested(means: _Means, element: GroupElement, false_alarm: float) -> SymmetryTest:
-    moving, samples = means.moving, means.differences
-    difference, error, detectable = samples.mean(axis=0), np.zeros(samples.shape[1]), np.full(samples.shape[1], np.nan)
+def _tested(chains: Sequence[_Means], element: GroupElement, false_alarm: float, independent: bool) -> SymmetryTest:
+    moving = np.any([means.moving for means in chains], axis=0)
+    samples, observe = np.stack([means.differences for means in chains]), chains[0].observe
+    difference, error = samples.mean(axis=(0, 1)), np.zeros(samples.shape[2])
+    detectable = np.full(samples.shape[2], np.nan)
     chi2, dof, p_value = 0.0, 0, 1.0
     if moving.any():
-        result = hotelling(samples[None][..., moving], np.zeros(int(moving.sum())))
+        result = hotelling(samples[..., moving], np.zeros(int(moving.sum())))
         chi2, dof, p_value = result.chi2, result.dof, result.p_value
-        covariance = np.atleast_2d(np.cov(samples[:, moving], rowvar=False)) / len(samples)
-        scale = means.observe.scale(means.rms)[moving]
+        covariance = _covariance(samples[..., moving], 1 if independent else result.block_length)
+        rms = np.sqrt(np.mean([means.square for means in chains], axis=0))
         error[moving] = np.sqrt(np.diag(covariance))
-        detectable[moving] = _detectable(covariance, dof, result.num_blocks, false_alarm) / scale
+        detectable[moving] = _detectable(covariance, dof, result.num_blocks, false_alarm) / observe.scale(rms)[moving]
     return SymmetryTest(
         element=element,
-        labels=means.observe.labels(),
-        value=means.value,
+        labels=observe.labels(),
+        value=np.mean([means.value for means in chains], axis=0),
         difference=difference,
         error=error,
         detectable=detectable,
         chi2=chi2,
         dof=dof,
         p_value=p_value,
-        num_draws=means.num_draws,
+        num_draws=sum(means.num_draws for means in chains),
         false_alarm=false_alarm,
     )
+
+
+def _covariance(samples: FloatArray, block_length: int) -> FloatArray:
+    """Covariance (K, K) of the means of samples (chain, draw, K) from the means of blocks."""
+    num_chains, draws, num = samples.shape
+    used = samples[:, draws % block_length :].reshape(num_chains, -1, block_length, num)
+    blocks = used.mean(axis=2).reshape(-1, num)
+    return np.atleast_2d(np.cov(blocks, rowvar=False)) / len(blocks)
 
 
 def _detectable(covariance: FloatArray, dof: int, num_blocks: int, false_alarm: float) -> FloatArray:

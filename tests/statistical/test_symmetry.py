@@ -14,6 +14,7 @@ from nnft_mcmc.architectures.callable import CallableNet
 from nnft_mcmc.architectures.convolution import ConvNet
 from nnft_mcmc.architectures.vector import EquivariantNet, VectorNet
 from nnft_mcmc.estimators import _draws
+from nnft_mcmc.estimators.field_observables import CharacteristicFunction, Correlators, default_correlators
 from nnft_mcmc.estimators.group_actions import (
     Joint,
     Orthogonal,
@@ -23,15 +24,10 @@ from nnft_mcmc.estimators.group_actions import (
     reflection,
     rotation,
 )
-from nnft_mcmc.estimators.symmetry import (
-    POWER,
-    CharacteristicFunction,
-    Correlators,
-    default_correlators,
-    symmetry_test,
-)
+from nnft_mcmc.estimators.symmetry import POWER, symmetry_test, symmetry_test_of_fields
 from nnft_mcmc.lattice import Lattice
 from nnft_mcmc.statistics import TooFewDraws
+from tests.statistical.autoregressive import ar1
 
 ON_A_LINE = np.array([[-0.3], [0.0], [0.4]])
 IN_A_PLANE = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -170,6 +166,42 @@ def test_power_is_as_stated():
     assert 1000 < num_draws < 10_000
     hits = np.count_nonzero(p_values(CUBE, EIGHTH, ALONG_AN_AXIS, num_draws, 200, pair) < 1e-3)
     assert binom.ppf(5e-5, 200, POWER) <= hits <= binom.isf(5e-5, 200, POWER)
+
+
+# Fields of Markov chains.
+
+
+def ar1_fields(seed, second_variance, num_chains=2, draws=2000):
+    """Two sites, AR(1) in the draw with tau_int = 4.5; exchanging them is a symmetry if their variances are equal."""
+    fields = np.moveaxis(ar1(np.random.default_rng(seed), 0.8, (num_chains, 2, draws)), 1, 2)
+    return fields * np.sqrt([1.0, second_variance])
+
+
+def test_fields_of_chains_keep_the_false_alarm_rate():
+    """200 runs at 5%, two-sided 1e-4; draws that were taken for independent would be rejected in most of them."""
+    exchanged = [ar1_fields(seed, 1.0) for seed in range(200)]
+    tests = [symmetry_test_of_fields(reflection([1.0]), f, f[..., ::-1], false_alarm=0.05) for f in exchanged]
+    assert binom.ppf(5e-5, 200, 0.05) <= sum(test.is_violated for test in tests) <= binom.isf(5e-5, 200, 0.05)
+
+
+def test_fields_of_chains_find_a_violation():
+    """A variance of 1.6, not 1, and 4000 draws of tau_int 2.3: caught, with the error of correlated draws."""
+    pair = Correlators(((0, 0),))
+    fields = ar1_fields(0, 1.6)
+    test = symmetry_test_of_fields(reflection([1.0]), fields, fields[..., ::-1], pair, false_alarm=1e-4)
+    assert test.is_violated
+    assert abs(test.difference[0] - 0.6) < 4 * test.error[0]
+    # tau_int of a squared AR(1) series is (1 + a^2)/(2 (1 - a^2)) = 2.28.
+    independent = math.sqrt((2 + 2 * 1.6**2) / test.num_draws)
+    assert 1.5 < test.error[0] / independent < 3.0
+
+
+def test_fields_of_chains_that_are_too_short():
+    fields = ar1_fields(0, 1.0, draws=60)
+    with pytest.raises(TooFewDraws):
+        symmetry_test_of_fields(reflection([1.0]), fields, fields[..., ::-1])
+    with pytest.raises(InputError, match="must be \\(chain, draw, points\\)"):
+        symmetry_test_of_fields(reflection([1.0]), fields[0], fields[0])
 
 
 # Networks that are invariant one by one.
