@@ -130,7 +130,7 @@ figure, axes = plt.subplots(4, 5, figsize=(13, 8), sharex=False, layout="constra
 for axis, (name, net) in zip(axes.flat, drawn.items(), strict=False):
     where = ring if isinstance(net, (LatticeModes, SiteField)) else line
     ensemble = Ensemble(net, where)
-    fields = jax.vmap(lambda key, e=ensemble: e.field(e.architecture.sample_parameters(key)))(jax.random.split(KEY, 3))
+    fields = [ensemble.field(net.sample_parameters(key)) for key in jax.random.split(KEY, 3)]
     axis.plot(where.axis(0), np.asarray(fields).T, lw=1)
     axis.set_title(name, fontsize=9)
 for axis in axes.flat[len(drawn) :]:
@@ -139,14 +139,14 @@ for axis in axes.flat[len(drawn) :]:
 # %% [markdown]
 # ## Two-point functions: exact at finite width
 #
-# For i.i.d. neurons $G^{(2)}$ is the same at every $N$ (39). Each row draws 20,000 networks. The largest of three
+# For i.i.d. neurons $G^{(2)}$ is the same at every $N$ (39). Each row draws 10,000 networks. The largest of three
 # deviations, in units of its error, must stay below 4.6: over all rows together that happens by chance in fewer than
 # one run in a thousand. A connected function would be the same test of finite width; it is that of the notebook
 # `correlators.py`.
 
 # %%
 BOUND = 4.6
-NUM_DRAWS = 20_000
+NUM_DRAWS = 10_000
 PAIRS = [(0, 0), (0, 1), (0, 2)]
 
 
@@ -178,7 +178,7 @@ four = np.array([[0.5, -0.2, 0.8, 0.1], [0.4, 0.1, 0.6, -0.3], [-0.6, 0.9, 0.2, 
 
 
 def compare_limit(name, net, points):
-    found = estimate_n_point(net, KEY, NUM_DRAWS, PAIRS, points).cumulants
+    found = estimate_n_point(net, KEY, NUM_DRAWS // 2, PAIRS, points).cumulants
     i, j = np.array(PAIRS).T
     if hasattr(net, "infinite_width_kernel"):
         kernel, kernel_error = net.infinite_width_kernel(points[i], points[j]), 0.0
@@ -213,8 +213,8 @@ except AttributeError as missing:
 
 # %%
 free = Ensemble(single_layer["Cauchy-cos-net, alpha = 0"], line)
-box = estimate_momentum_n_point(free, KEY, 20_000).cumulants
-torus = estimate_momentum_n_point(Ensemble(on_lattice["site field"], ring), KEY, 20_000).cumulants
+box = estimate_momentum_n_point(free, KEY, 10_000).cumulants
+torus = estimate_momentum_n_point(Ensemble(on_lattice["site field"], ring), KEY, 10_000).cumulants
 half = slice(0, 16)
 p_box = 2 * math.pi * np.arange(33) / (33 * 0.25)
 p_ring = 2 * math.pi * np.arange(32) / (32 * 0.25)
@@ -247,7 +247,7 @@ for name, found, exact in (("box", box, exact_box), ("torus", torus, exact_torus
 # different coefficients, and gauss-net's grows away from the origin. Lines are exact; points are draws at the origin.
 
 # %%
-widths = np.array([1, 2, 4, 8])
+widths = np.array([1, 2, 4])
 makers = {
     "gauss-net": lambda n: GaussNet(1, int(n), weight_std=1.0, bias_std=0.2),
     "cos-net": lambda n: CosNet(1, int(n), weight_std=1.0),
@@ -257,7 +257,7 @@ r = np.linspace(-3, 3, 61)[:, None]
 for (name, make), colour in zip(makers.items(), ("#c2571a", "#1f5fa8"), strict=True):
     axes[0].plot(r, make(4).two_point(r, np.zeros(1)), "--" if name == "cos-net" else "-", color=colour, label=name)
     exact = np.array([float(make(n).four_point_connected(*np.zeros((4, 1)))) for n in widths])
-    found = [estimate_n_point(make(n), KEY, 100_000, [(0, 0, 0, 0)], np.zeros((1, 1))).cumulants for n in widths]
+    found = [estimate_n_point(make(n), KEY, 50_000, [(0, 0, 0, 0)], np.zeros((1, 1))).cumulants for n in widths]
     value, error = (np.array([getattr(f, what)[0] for f in found]) for what in ("value", "error"))
     axes[1].plot(widths, exact, "-", color=colour, lw=1)
     axes[1].errorbar(widths, value, error, fmt="o", ms=4, capsize=2, color=colour, label=name)
