@@ -129,6 +129,7 @@ class _Progress:
                     rate = chunk["sample_stats"]["acceptance_rate"].mean()
                     bar.set_postfix(acceptance=f"{rate:.3f}", refresh=False)
                     bar.update(number)
+                    del chunk  # before the next is made
         by_first(self._write_manifest)
 
     def _restore(self) -> None:

@@ -19,7 +19,7 @@ from nnft_mcmc.sampling import Chains, Chunk, Position, PriorDraws, Sampler, chu
 SEPARATION = "separation"
 
 # Buffers of a chunk, on the device and on their way to a file, stay below this.
-CHUNK_BYTES = 64 * 2**20
+CHUNK_BYTES = 8 * 2**20
 CHUNKS_PER_RUN = 20
 
 # Independent draws need no order, so `draw` makes this many side by side.

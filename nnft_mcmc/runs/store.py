@@ -47,7 +47,9 @@ PACKAGES = ("nnft_mcmc", "jax", "jaxlib", "numpyro", "numpy", "xarray", "arviz",
 KINDS = ("sample", "draw")
 
 # Size of the files of an array. The last one is written anew at each append until it is full.
-FILE_BYTES = 2 * 2**20
+FILE_BYTES = 2**20
+# How many arrays are appended to at a time.
+WRITERS = 3
 
 
 @dataclass(frozen=True)
@@ -211,8 +213,8 @@ class RunDirectory:
                     fill_value=np.nan if np.issubdtype(values.dtype, np.floating) else 0,  # and so is a lost one
                     dimension_names=dims_of(group, name, values.ndim, lattice),
                 )
-        # The disk flushes many files together in little more time than one.
-        with ThreadPoolExecutor(len(named)) as pool:
+        # The disk flushes several files together in little more time than one; more of them at once take memory.
+        with zarr.config.set({"async.concurrency": 2}), ThreadPoolExecutor(WRITERS) as pool:
             for appended in [pool.submit(root[key].append, values, axis=1) for key, values in named.items()]:
                 appended.result()
 
