@@ -7,7 +7,7 @@ import pytest
 
 from nnft_mcmc import cli
 
-COMMANDS = ("sample", "draw", "measure", "diagnose", "compare", "correlators", "reweight", "export")
+COMMANDS = ("sample", "draw", "measure", "diagnose", "compare", "correlators", "reweight", "export", "sweep")
 HEAVY = ("jax", "jaxlib", "numpyro", "equinox", "xarray", "zarr", "arviz", "scipy", "matplotlib", "numpy")
 
 
