@@ -1,8 +1,8 @@
-"""Two clusters of points on a lattice at growing distances, and their connected functions from given fields.
+"""Two clusters of points at growing distances, and their connected functions from given fields.
 
-The clusters are single sites, taken 1 + 1, 2 + 2 and 2 + 4 times (`PARTS`): products of an odd number of fields in each
-decay sooner. In a box they lie on the time axis, symmetric about the middle, where a theory that lives in the box is
-least disturbed by its ends; on a torus they start at the origin, and of each draw the translates are averaged over.
+The clusters are single points, taken 1 + 1, 2 + 2 and 2 + 4 times (`PARTS`): products of an odd number of fields in
+each decay sooner. In a box they lie on the time axis, symmetric about the middle, where a theory that lives in the box
+is least disturbed by its ends; on a torus they start at the origin, and of each draw the translates are averaged over.
 
 Fields of chains are averaged over blocks of 10 tau_int or more, which the jackknife leaves out one by one.
 """
@@ -24,15 +24,16 @@ Indices = NDArray[np.int64]
 
 PARTS = ((1, 1), (2, 2), (2, 4))
 NUM_BLOCKS = 128
+FAR, NUM_DISTANCES = 2.0, 13
 _MINIMUM_BLOCK = 10.0  # in units of tau_int
 _NUMBERS_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
 class Separations:
-    """Pairs of points, numbers (left, right) of `sites` (P, dim), at increasing `distances` (K,)."""
+    """Pairs of `points` (P, dim), by their numbers, at increasing `distances` (K,)."""
 
-    sites: Indices
+    points: FloatArray
     pairs: tuple[tuple[int, int], ...]
     distances: FloatArray
     circumference: float
@@ -47,22 +48,31 @@ def label(parts: tuple[int, int]) -> str:
     return "<" + " ".join("phi" if n == 1 else f"phi^{n}" for n in parts) + ">"
 
 
-def separations(lattice: Lattice) -> Separations:
+def on_lattice(lattice: Lattice) -> Separations:
     """All distances along the time axis that the lattice has."""
-    n, centre, a = lattice.shape[0], lattice.centre[1:], lattice.spacing
+    n = lattice.shape[0]
     if lattice.geometry == "torus":
-        steps = np.arange(n // 2 + 1)
-        pairs, circumference = [(0, int(k)) for k in steps], n * a
+        pairs, circumference = [(0, k) for k in range(n // 2 + 1)], n * lattice.spacing
     else:
-        first = np.arange((n - 1) // 2, -1, -1)
-        pairs, circumference = [(int(k), int(n - 1 - k)) for k in first], math.inf
-        steps = n - 1 - 2 * first
+        pairs, circumference = [(k, n - 1 - k) for k in range((n - 1) // 2, -1, -1)], math.inf
     times = sorted({t for pair in pairs for t in pair})
-    sites = np.array([(t, *centre) for t in times])
+    points = lattice.sites.reshape(n, -1, lattice.dim)[times, _middle(lattice)]
     number = {t: k for k, t in enumerate(times)}
-    return Separations(
-        sites, tuple((number[i], number[j]) for i, j in pairs), np.asarray(steps * a, dtype=np.float64), circumference
-    )
+    distances = lattice.spacing * np.array([float(j - i) for i, j in pairs])
+    return Separations(points, tuple((number[i], number[j]) for i, j in pairs), distances, circumference)
+
+
+def _middle(lattice: Lattice) -> int:
+    """Number of the central site of space."""
+    return int(np.ravel_multi_index(lattice.centre[1:], lattice.shape[1:])) if lattice.dim > 1 else 0
+
+
+def in_space(lattice: Lattice) -> Separations:
+    """Distances up to `FAR` times the extent of the lattice in time, for networks, which exist everywhere."""
+    distances = np.linspace(0.0, FAR * max(1, lattice.shape[0] - 1) * lattice.spacing, NUM_DISTANCES)
+    points = np.zeros((NUM_DISTANCES, lattice.dim))
+    points[:, 0] = distances
+    return Separations(points, tuple((0, k) for k in range(NUM_DISTANCES)), distances, math.inf)
 
 
 class FieldCumulants:
@@ -87,14 +97,12 @@ class FieldCumulants:
         return self.accumulator.estimate()
 
 
-def chain_cumulants(fields: FloatArray, index_tuples: Sequence[Block], least_blocks: int) -> CumulantEstimate:
-    """The same from fields (chain, draw, copies, P) of Markov chains; blocks are successive draws of one chain.
+def chain_cumulants(means: FloatArray, index_tuples: Sequence[Block], least_blocks: int) -> CumulantEstimate:
+    """The same from the `copy_means` (chain, draw, M) of `monomials`; blocks are successive draws of one chain.
 
     Raises `TooFewDraws` where the chains do not hold `least_blocks` blocks of 10 tau_int.
     """
-    num_chains, draws = fields.shape[:2]
-    monomials = CumulantAccumulator(index_tuples).monomials
-    means = np.stack([copy_means(chain, monomials) for chain in fields])
+    num_chains, draws = means.shape[:2]
     tau = float(np.nanmax(gamma_method(means).tau_int, initial=0.5))
     shortest = math.ceil(_MINIMUM_BLOCK * tau)
     per_chain = min(max(1, NUM_BLOCKS // num_chains), draws // shortest)
@@ -110,14 +118,19 @@ def chain_cumulants(fields: FloatArray, index_tuples: Sequence[Block], least_blo
     return accumulator.estimate()
 
 
-def copy_means(fields: FloatArray, monomials: Sequence[Block]) -> FloatArray:
-    """Products of fields (draws, copies, P) over the points of each monomial, averaged over the copies: (draws, M)."""
+def monomials(index_tuples: Sequence[Block]) -> tuple[Block, ...]:
+    """The products of which the connected functions of these tuples are made."""
+    return CumulantAccumulator(index_tuples).monomials
+
+
+def copy_means(fields: FloatArray, products: Sequence[Block]) -> FloatArray:
+    """Products of fields (draws, copies, P) over the points of each of `products`, copies averaged: (draws, M)."""
     if not np.isfinite(fields).all():
         raise _checks.InputError("a field is not finite; connected functions need finite fields.")
-    means = np.empty((len(fields), len(monomials)))
+    means = np.empty((len(fields), len(products)))
     step = max(1, _NUMBERS_AT_ONCE // (fields.shape[1] * fields.shape[2]))
     for start in range(0, len(fields), step):
         at = np.ascontiguousarray(np.moveaxis(fields[start : start + step].astype(np.float64), -1, 0))
-        for column, monomial in enumerate(monomials):
+        for column, monomial in enumerate(products):
             means[start : start + step, column] = math.prod(at[k] for k in monomial).mean(axis=1)
     return means

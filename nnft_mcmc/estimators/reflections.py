@@ -29,15 +29,15 @@ _TIMES = {1: 6, 2: 4, 3: 3, 4: 3}  # by dimension
 
 @dataclass(frozen=True, eq=False)
 class Reflection:
-    """`forward` (P, dim) site indices of positive time and their images `reflected`; `few` numbers of three of them."""
+    """Points of positive time `forward` (P, dim) and their images `reflected`; `few` are numbers of three of them."""
 
     name: str
-    forward: Indices
-    reflected: Indices
+    forward: FloatArray
+    reflected: FloatArray
     few: tuple[int, ...]
 
     @property
-    def sites(self) -> Indices:
+    def points(self) -> FloatArray:
         """Both, the reflected ones first, (2 P, dim)."""
         return np.concatenate([self.reflected, self.forward])
 
@@ -63,7 +63,8 @@ def _reflection(lattice: Lattice, name: str, positive: Indices, total: int) -> R
     forward = np.array([(t, *x) for t in times for x in space])
     reflected = forward.copy()
     reflected[:, 0] = (total - forward[:, 0]) % lattice.shape[0]
-    return Reflection(name, forward, reflected, _few(len(times), len(space)))
+    points = [lattice.sites[tuple(sites.T)] for sites in (forward, reflected)]
+    return Reflection(name, points[0], points[1], _few(len(times), len(space)))
 
 
 def _positions(lattice: Lattice) -> list[tuple[int, ...]]:
