@@ -12,8 +12,10 @@ by the fit with c = 0 on the same distances: for given m both are linear, and ch
 
 nu the degrees of freedom of S, K the number of distances; the factor is that of C. R. Rao, Biometrika 46 (1959) 49, for
 a least-squares fit with an estimated covariance. Errors of m and c are where chi^2 has grown by the same measure 1.
-Rates below 1/(R_max - R_1) are not considered: what decays over more than the distances at hand cannot be told from a
-constant, and is called one.
+What decays faster than an exponential, a Gaussian kernel for instance, is fitted by one with a spurious c. So c counts
+only where f itself is not zero, and of the same sign, at the largest quarter of the distances: of both p-values the
+larger is taken. Rates below 1/(R_max - R_1) are not considered: what decays over more than the distances at hand cannot
+be told from a constant, and is called one.
 
 Outcomes. `floor`: c is not zero. `decays`: f is not zero, c is, and a c of RESOLUTION of the largest f would have been
 seen with probability POWER. `vanishes`: f is zero within errors at all distances, and a constant of RESOLUTION of the
@@ -266,14 +268,14 @@ def _at_rates(data: _Data, start: int, with_floor: bool, rates: FloatArray) -> _
     return _Fit(start, rates, chi2, amplitudes / first, floors, kk / determinant, measure)
 
 
-def _constant(data: _Data) -> _Fit:
-    """The constant that fits best, at all distances."""
-    ones, y = data.whitened(np.ones(len(data.r))), data.whitened(data.value)
+def _constant(data: _Data, start: int = 0) -> _Fit:
+    """The constant that fits best, from the distance number `start` on."""
+    ones, y = data.whitened(np.ones(len(data.r)), start), data.whitened(data.value, start)
     floor = ones @ y / (ones @ ones)
     chi2 = float(np.sum((y - floor * ones) ** 2))
     measure = (data.nu + chi2) / (data.nu - len(y) + 1)
     rate, none = np.array([math.nan]), np.zeros(1)
-    return _Fit(0, rate, np.array([chi2]), none, np.array([floor]), np.array([1 / (ones @ ones)]), measure)
+    return _Fit(start, rate, np.array([chi2]), none, np.array([floor]), np.array([1 / (ones @ ones)]), measure)
 
 
 def _acceptable(data: _Data, with_floor: bool) -> tuple[_Fit, float]:
@@ -292,9 +294,14 @@ def _p_value(chi2: float, dof: int, nu: int) -> float:
 
 
 def _p_value_of_floor(data: _Data, fit: _Fit) -> float:
+    """Of c = 0; and of f = 0 at the largest distances, if that is less significant or of another sign."""
     without = _fit(data, fit.start, False)
     t2 = max(0.0, float(without.chi2.min() - fit.chi2.min())) / fit.measure
-    return float(fdtrc(1, data.nu - (len(data.r) - fit.start) + 3, t2))
+    tail = _constant(data, len(data.r) - max(2, len(data.r) // 4))
+    if tail.floor * fit.floor <= 0.0:
+        return 1.0
+    t2_tail = (tail.floor / tail.floor_error) ** 2
+    return float(max(fdtrc(1, data.nu - (len(data.r) - fit.start) + 3, t2), fdtrc(1, data.nu, t2_tail)))
 
 
 def _needed(estimate: CumulantEstimate, error: float, size: float, false_alarm: float) -> float:
