@@ -58,7 +58,10 @@ BAD = {
         ("architecture.name", "'scalarnet'", "must be one of", "Did you mean 'scalar_net'?"),
     ),
     "unknown insertion": (phi4(insertion__name="phi_powr"), ("'phi_powr'", "Did you mean 'phi_power'?")),
-    "unknown sampler": (phi4(sampler__name="gibbs"), ("sampler.name", "'gibbs'", "composite, refresh, hmc, nuts")),
+    "unknown sampler": (
+        phi4(sampler__name="gibbs"),
+        ("sampler.name", "'gibbs'", "composite, refresh, gaussian_flow, hmc, nuts"),
+    ),
     "unknown geometry": (phi4(lattice__geometry="tours"), ("lattice.geometry", "'tours'", "Did you mean 'torus'?")),
     "unknown quadrature": (phi4(insertion__quadrature="simpson"), ("quadrature", "'simpson'", "riemann, trapezoid")),
     "name is a list": (phi4(sampler__name=["nuts"]), ("sampler.name", "['nuts']", "composite, refresh")),
@@ -268,17 +271,24 @@ class Line(Architecture):
     dim: int
 
     def prior(self):
-        return {"slope": dist.Normal(0.0, 1.0).expand((self.dim,))}
+        return {"slope": dist.Laplace(0.0, 1.0).expand((self.dim,))}
 
     def forward(self, theta, x):
         return jnp.dot(theta["slope"], x)
 
 
-@pytest.mark.parametrize("sampler", ["refresh", "composite"])
+CANNOT = {
+    "refresh": "Line is not a sum of independent neurons; use 'nuts' or 'hmc'",
+    "composite": "Line is neither a sum of independent neurons nor normal in all its parameters; use 'nuts' or 'hmc'",
+    "gaussian_flow": "not all of those of Line are; use 'composite', 'hmc' or 'nuts'",
+}
+
+
+@pytest.mark.parametrize("sampler", CANNOT)
 def test_sampler_that_cannot_do_the_ensemble(sampler, monkeypatch):
     monkeypatch.setitem(architectures.REGISTRY, "line", Line)
     tables = phi4(architecture={"name": "line", "dim": 1}, sampler={"name": sampler})
-    with pytest.raises(InputError, match=f"'{sampler}'.*Line is not a sum of independent neurons; use 'nuts' or 'hmc'"):
+    with pytest.raises(InputError, match=f"'{sampler}'.*{CANNOT[sampler]}"):
         config.resolve(tables)
     assert (
         config.resolve(phi4(architecture={"name": "line", "dim": 1}, sampler={"name": "nuts"})).sampler.num_chains == 4

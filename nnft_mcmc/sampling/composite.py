@@ -46,7 +46,7 @@ from nnft_mcmc.sampling.refresh import (
 )
 from nnft_mcmc.sampling.symmetry_moves import MotionTuning, is_even, rigid_motion, sign_flip
 
-PACES = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0)
+PACES = (1 / 4, 1 / 2, 1.0, 2.0, 4.0)
 # Up to so many numbers the fields of neurons with unit weights are held while their weights move.
 LARGEST_FEATURES = 2**22
 

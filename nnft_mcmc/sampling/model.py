@@ -3,16 +3,24 @@
 The model samples every parameter from its prior, keeps the field as a deterministic site and adds -S_int as a factor.
 NumPyro moves on the unconstrained images of the parameters; `architectures/priors.py` says which maps those are and why
 they have no wall, seam or singular point.
+
+The mass matrix is diagonal. It starts, and the step size with it, from the spread of the prior: one inverse mass for
+each parameter, the variance of its unconstrained image, so that output weights of size N^-1/2, phases and momenta are
+equally stiff before the first step. Warm-up adapts every entry from there, within the block of its parameter.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpyro
+import numpyro.distributions as dist
 from jaxtyping import Array
+from numpyro.distributions import biject_to
 from numpyro.infer import HMC as NumpyroHMC
 from numpyro.infer import NUTS as NumpyroNUTS
 from numpyro.infer import init_to_sample
@@ -22,6 +30,10 @@ from numpyro.infer.mcmc import MCMCKernel
 from nnft_mcmc import _checks
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.sampling._base import Position, Sampler, require_smooth_map
+
+# Blocks of the diagonal mass matrix, keyed as NumPyro wants them.
+Masses = dict[tuple[str, ...], Array]
+VARIANCE_ENTRIES = 1000  # draws of single numbers from which a variance is estimated
 
 
 def numpyro_model(ensemble: Ensemble) -> Callable[[], None]:
@@ -33,6 +45,18 @@ def numpyro_model(ensemble: Ensemble) -> Callable[[], None]:
         numpyro.factor("insertion", -ensemble.action(field))
 
     return model
+
+
+def inverse_masses(prior: dict[str, dist.Distribution]) -> Masses:
+    """The variance of each parameter's unconstrained image, estimated from prior draws with a fixed key."""
+
+    def of_block(distribution: dist.Distribution, key: Array) -> Array:
+        num_draws = 1 + VARIANCE_ENTRIES // math.prod(distribution.shape())
+        images = biject_to(distribution.support).inv(distribution.sample(key, (num_draws,)))
+        return jnp.full(images[0].size, jnp.var(images))
+
+    keys = jax.random.split(jax.random.key(0), len(prior))
+    return {(name,): of_block(d, key) for (name, d), key in zip(prior.items(), keys, strict=True)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +76,11 @@ class _Hamiltonian(Sampler):
     def kernel(self, ensemble: Ensemble) -> MCMCKernel:
         for distribution in ensemble.architecture.prior().values():
             require_smooth_map(distribution)
-        return self.hamiltonian_kernel(numpyro_model(ensemble))
+        return self.hamiltonian_kernel(numpyro_model(ensemble), inverse_masses(ensemble.architecture.prior()))
 
     @abstractmethod
-    def hamiltonian_kernel(self, model: Callable[[], None]) -> MCMCKernel:
-        """The NumPyro kernel on the ensemble's model."""
+    def hamiltonian_kernel(self, model: Callable[[], None], inverse_masses: Masses) -> MCMCKernel:
+        """The NumPyro kernel on the ensemble's model, with masses to start from."""
 
     def position(self, ensemble: Ensemble, kernel: MCMCKernel) -> Callable[[HMCState], Position]:
         constrain = kernel.postprocess_fn((), {})
@@ -88,11 +112,12 @@ class HMC(_Hamiltonian):
     def check_trajectory(self) -> None:
         _checks.integer("sampler.num_steps", self.num_steps, minimum=1)
 
-    def hamiltonian_kernel(self, model: Callable[[], None]) -> MCMCKernel:
+    def hamiltonian_kernel(self, model: Callable[[], None], inverse_masses: Masses) -> MCMCKernel:
         return NumpyroHMC(
             model,
             num_steps=self.num_steps,
             trajectory_length=None,  # otherwise NumPyro silently takes steps of 2 pi/num_steps
+            inverse_mass_matrix=inverse_masses,
             target_accept_prob=self.target_accept,
             init_strategy=init_to_sample,
         )
@@ -107,10 +132,11 @@ class NUTS(_Hamiltonian):
     def check_trajectory(self) -> None:
         _checks.integer("sampler.max_tree_depth", self.max_tree_depth, minimum=1, maximum=20)
 
-    def hamiltonian_kernel(self, model: Callable[[], None]) -> MCMCKernel:
+    def hamiltonian_kernel(self, model: Callable[[], None], inverse_masses: Masses) -> MCMCKernel:
         return NumpyroNUTS(
             model,
             max_tree_depth=self.max_tree_depth,
+            inverse_mass_matrix=inverse_masses,
             target_accept_prob=self.target_accept,
             init_strategy=init_to_sample,
         )

@@ -17,7 +17,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def composite(tmp_path_factory):
-    settings = {"name": "composite", "num_chains": 2, "num_warmup": 500, "num_samples": 2000, "num_steps": 3}
+    settings = {"name": "composite", "num_chains": 2, "num_warmup": 500, "num_samples": 2000}
     return sampled(tmp_path_factory.mktemp("runs") / "composite", sampler=settings)
 
 
