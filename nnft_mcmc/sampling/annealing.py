@@ -38,9 +38,9 @@ from nnft_mcmc.sampling.base_moves import BASES, base_kernel, prior_position
 
 
 class Population(NamedTuple):
-    """Particles with ln of their weights (P,) since they were last resampled, and ln of the Z_hat up to then."""
+    """Positions z of the particles, ln of their weights (P,) since they were last resampled, ln of Z_hat up to then."""
 
-    particles: Any
+    z: dict[str, Array]
     log_weights: Float[Array, " particles"]
     log_z: Float[Array, ""]
 
@@ -58,7 +58,7 @@ class Population(NamedTuple):
 class SMCState(NamedTuple):
     """`z` is the position and `current_log_z` its ln Z_hat; `log_z`, `ess` are those of the last proposal.
 
-    `particles` are states of the base kernel, of which only tuning and keys outlive a proposal.
+    `movers` are states of the base kernel without a position, one for each step and particle: keys and tuning.
     """
 
     z: dict[str, Array]
@@ -67,7 +67,7 @@ class SMCState(NamedTuple):
     ess: Array
     acceptance_rate: Array
     num_not_finite: Array
-    particles: Any
+    movers: Any
     ladder: ladder.Ladder
     rng_key: Array
 
@@ -80,60 +80,65 @@ class SMCKernel(BatchedKernel):
         self.num_particles, self.num_steps = num_particles, num_steps
 
     def init_chain(self, rng_key: Array, num_warmup: int, init_params: dict[str, Array] | None) -> SMCState:
-        rng_key, key = jax.random.split(rng_key)
-        keys = jax.random.split(key, self.num_particles)
-        base_warmup = num_warmup * self.num_steps
-        particles = jax.vmap(lambda key: self.base.init_chain(key, base_warmup, init_params))(keys)
-        z = jax.tree.map(lambda a: a[0], particles.z)
-        real = jnp.zeros_like(z["field"].sum())
-        start = ladder.start(self.num_steps, num_warmup)
-        return SMCState(z, real - jnp.inf, real, real, real, start.num_seen, particles, start, rng_key)
+        rng_key, key_start, key_movers = jax.random.split(rng_key, 3)
+        z = self.base.init_chain(key_start, num_warmup, init_params).z
+
+        def mover(key: Array) -> Any:
+            return self.base.init_chain(key, num_warmup, init_params)._replace(z={})
+
+        keys = jax.random.split(key_movers, (self.num_steps, self.num_particles))
+        real, start = jnp.zeros_like(z["field"].sum()), ladder.start(self.num_steps, num_warmup)
+        movers = jax.vmap(jax.vmap(mover))(keys)
+        return SMCState(z, real - jnp.inf, real, real, real, start.num_seen, movers, start, rng_key)
 
     def step(self, state: SMCState) -> SMCState:
         rng_key, key_propose, key_pick, key_accept = jax.random.split(state.rng_key, 4)
-        population, increments = self.propose(state.particles, state.ladder.scales, key_propose)
+        population, movers, increments = self.propose(state.movers, state.ladder.scales, key_propose)
         picked = jax.random.categorical(key_pick, population.log_weights)
-        proposed, log_z = jax.tree.map(lambda a: a[picked], population.particles.z), population.log_estimate
+        log_z = population.log_estimate
         log_ratio = jnp.where(jnp.isnan(log_z), -jnp.inf, log_z - state.current_log_z)
         accept = -jax.random.exponential(key_accept, dtype=log_ratio.dtype) < log_ratio
         rungs = ladder.observed(state.ladder, jnp.nan_to_num(increments, posinf=0.0, neginf=0.0))
         return SMCState(
-            z=jax.tree.map(lambda new, old: jnp.where(accept, new, old), proposed, state.z),
+            z=jax.tree.map(lambda new, old: jnp.where(accept, new[picked], old), population.z, state.z),
             current_log_z=jnp.where(accept, log_z, state.current_log_z),
             log_z=log_z,
             ess=population.effective,
             acceptance_rate=jnp.exp(jnp.minimum(log_ratio, 0)),
             num_not_finite=jnp.isnan(log_z).astype(state.num_not_finite.dtype),
-            particles=population.particles,
+            movers=movers,
             ladder=ladder.renewed(rungs, rungs.deviation),
             rng_key=rng_key,
         )
 
     def propose(
-        self, particles: Any, scales: Float[Array, " rungs"], key: Array
-    ) -> tuple[Population, Float[Array, "steps particles"]]:
-        """A population at scale 1, and what each step added to the logarithms of its weights."""
+        self, movers: Any, scales: Float[Array, " rungs"], key: Array
+    ) -> tuple[Population, Any, Float[Array, "steps particles"]]:
+        """A population at scale 1, the movers, and what each step added to the logarithms of the weights."""
         key_prior, key_steps = jax.random.split(key)
-        drawn = jax.vmap(lambda key: prior_position(self.ensemble, key))(
-            jax.random.split(key_prior, self.num_particles)
-        )
-        particles = jax.vmap(self.base.at)(particles, drawn)
+        keys = jax.random.split(key_prior, self.num_particles)
+        drawn = jax.vmap(lambda key: prior_position(self.ensemble, key))(keys)
         zero = jnp.zeros(self.num_particles, scales.dtype)
 
-        def step(population: Population, rung: tuple[Array, Array, Array]) -> tuple[Population, Array]:
-            previous, scale, key = rung
-            increments = self.log_increments(population.particles, previous, scale)
+        def step(population: Population, rung: tuple[Array, Array, Array, Any]) -> tuple[Population, tuple[Any, Array]]:
+            previous, scale, key, movers = rung
+            increments = self.log_increments(population.z, previous, scale)
             weighted = population._replace(log_weights=population.log_weights + increments)
             settled = self.resampled(weighted, key)
-            moved = jax.vmap(self.base.step_at, in_axes=(0, None))(settled.particles, scale)
-            return settled._replace(particles=moved), increments
+            moved = self.moved(movers, settled.z, scale)
+            return settled._replace(z=moved.z), (moved._replace(z={}), increments)
 
-        rungs = scales[:-1], scales[1:], jax.random.split(key_steps, self.num_steps)
-        return jax.lax.scan(step, Population(particles, zero, zero[0]), rungs)
+        rungs = scales[:-1], scales[1:], jax.random.split(key_steps, self.num_steps), movers
+        population, (movers, increments) = jax.lax.scan(step, Population(drawn, zero, zero[0]), rungs)
+        return population, movers, increments
 
-    def log_increments(self, particles: Any, previous: Array, scale: Array) -> Float[Array, " particles"]:
+    def moved(self, movers: Any, z: dict[str, Array], scale: Array) -> Any:
+        """States of the base kernel after a move of every particle at one scale."""
+        return jax.vmap(lambda mover, z: self.base.step_at(self.base.at(mover, z), scale))(movers, z)
+
+    def log_increments(self, z: dict[str, Array], previous: Array, scale: Array) -> Float[Array, " particles"]:
         """What the step from one scale to the next adds to the logarithm of each weight."""
-        return -(scale - previous) * jax.vmap(self.base.action)(particles)
+        return -(scale - previous) * jax.vmap(self.ensemble.action)(z["field"])
 
     def resampled(self, population: Population, key: Array) -> Population:
         """The population with equal weights where they have become too uneven."""
@@ -145,9 +150,8 @@ class SMCKernel(BatchedKernel):
         source = jnp.minimum(jnp.searchsorted(cumulative, marks * cumulative[-1], side="right"), count - 1)
         uneven = population.effective < count / 2
         source = jnp.where(uneven, source, jnp.arange(count))
-        z = jax.tree.map(lambda a: a[source], population.particles.z)
         return Population(
-            jax.vmap(self.base.at)(population.particles, z),
+            jax.tree.map(lambda a: a[source], population.z),
             jnp.where(uneven, 0, population.log_weights),
             jnp.where(uneven, population.log_estimate, population.log_z),
         )

@@ -6,9 +6,10 @@ from nnft_mcmc import _checks
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.sampling._base import AnnealableKernel, Sampler
 from nnft_mcmc.sampling.composite import Composite
+from nnft_mcmc.sampling.gaussian_flow import GaussianFlow
 from nnft_mcmc.sampling.refresh import Refresh
 
-BASES: dict[str, type[Sampler]] = {"composite": Composite, "refresh": Refresh}
+BASES: dict[str, type[Sampler]] = {"composite": Composite, "refresh": Refresh, "gaussian_flow": GaussianFlow}
 
 
 def base_kernel(name: str, ensemble: Ensemble) -> AnnealableKernel:

@@ -91,7 +91,13 @@ def test_error_and_effective_sample_size_are_those_of_the_weights(quartic):
     assert 0 < weights.share < 1e-4
 
 
-@pytest.mark.parametrize("name", THEORIES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("gauss_net", "scalar_net_1") else [pytest.mark.slow])
+        for name in THEORIES
+    ],
+)
 def test_tiny_theories(name):
     """Z/Z0 and the moments at one site, at finite width. Control: coupling 1.2."""
     theory = THEORIES[name]
