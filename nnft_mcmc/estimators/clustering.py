@@ -3,10 +3,11 @@ r"""Cluster decomposition: do connected functions of two clusters, pulled apart 
 The connected functions at distances R_k, with the covariance S of the estimates over all distances (jackknife), are
 fitted by
 
-    f(R) = A k_m(R) + c,    k_m(R) = exp(-m R),  on a torus of circumference L  exp(-m R) + exp(-m (L - R)),
+    f(R) = A k_m(R) + c,    k_m(R) = R^-s exp(-m R),  on a torus of circumference L  k_m(R) + k_m(L - R),
 
-from the smallest R_min on from which the fit is acceptable (p above 0.05, at least 4 distances). The floor c is tested
-by the fit with c = 0 on the same distances: for given m both are linear, and chi^2 is minimised over m on a grid,
+with s = 0 in d = 1 and s = (d - 1)/2 for every particle that is exchanged in d dimensions (Ornstein and Zernike), from
+the smallest R_min on from which the fit is acceptable (p above 0.05, at least 4 distances). The floor c is tested by
+the fit with c = 0 on the same distances: for given m both are linear, and chi^2 is minimised over m on a grid,
 
     t^2 = [chi^2(c = 0) - chi^2] (nu - K + 3) / (nu + chi^2) ~ F(1, nu - K + 3),
 
@@ -69,6 +70,7 @@ class Clustering:
     fit_p_value: float
     first_distance: float
     circumference: float
+    power: float
     scale: float
     num_draws: int
     draws_needed: float
@@ -100,7 +102,7 @@ class Clustering:
         constant = 0.0 if self.outcome == "decays" else self.floor
         if self.amplitude == 0.0:
             return np.full(len(r), constant)
-        return self.amplitude * _decay(np.array([self.rate]), r, self.circumference)[0] + constant
+        return self.amplitude * _decay(np.array([self.rate]), r, self.circumference, self.power)[0] + constant
 
 
 def clustering_test(
@@ -110,19 +112,23 @@ def clustering_test(
     scale: float,
     false_alarm: float = 1e-3,
     circumference: float = math.inf,
+    power: float = 0.0,
 ) -> Clustering:
-    """The outcome for connected functions `estimate` (K,) at increasing `distances` (K,); see the module docstring."""
+    """The outcome for connected functions `estimate` (K,) at increasing `distances` (K,); see the module docstring.
+
+    power: s. With s > 0 a distance of 0 is not fitted.
+    """
     r = np.asarray(distances, dtype=np.float64)
-    if r.shape != estimate.value.shape or len(r) < MINIMUM_DISTANCES or not (np.diff(r) > 0).all():
+    if r.shape != estimate.value.shape or len(r) < MINIMUM_DISTANCES + (power > 0) or not (np.diff(r) > 0).all():
         raise _checks.InputError(
-            f"distances are {r.tolist()} for {estimate.value.size} estimates; clustering needs {MINIMUM_DISTANCES} or"
-            " more increasing distances, one for each."
+            f"distances are {r.tolist()} for {estimate.value.size} estimates; clustering needs"
+            f" {MINIMUM_DISTANCES + (power > 0)} or more increasing distances, one for each."
         )
     if not (np.isfinite(estimate.value).all() and np.isfinite(estimate.error).all()):
         raise _checks.InputError(f"{label} or its error is not finite; clustering cannot be tested.")
     if not 0.0 < false_alarm < 1.0:
         raise _checks.InputError(f"false_alarm is {false_alarm!r}; it must lie between 0 and 1.")
-    data = _Data(r, estimate.value, estimate.covariance, estimate.error_dof, circumference)
+    data = _Data(r, estimate.value, estimate.covariance, estimate.error_dof, circumference, power)
     zero, p_zero = _constant(data), _p_value(data.chi2(estimate.value), len(r), data.nu)
     if p_zero >= false_alarm:
         needed = _needed(estimate, zero.floor_error, _checks.positive("scale", scale), false_alarm)
@@ -150,6 +156,7 @@ def clustering_test(
         fit_p_value=fit_p,
         first_distance=float(r[shown.start]),
         circumference=circumference,
+        power=power,
         scale=scale,
         num_draws=estimate.num_draws,
         draws_needed=needed if outcome == "undecided" else math.nan,
@@ -166,6 +173,7 @@ class _Data:
     covariance: FloatArray
     nu: int
     circumference: float
+    power: float
 
     @property
     def rates(self) -> FloatArray:
@@ -238,10 +246,13 @@ class _Fit:
         return float(np.abs(ends - self.floor).max())
 
 
-def _decay(rates: FloatArray, r: FloatArray, circumference: float) -> FloatArray:
-    """k_m(R), (M, K)."""
-    back = np.exp(-np.outer(rates, circumference - r)) if math.isfinite(circumference) else 0.0
-    return np.exp(-np.outer(rates, r)) + back
+def _decay(rates: FloatArray, r: FloatArray, circumference: float, power: float) -> FloatArray:
+    """k_m(R), (M, K); of distance 0, which has no k_m where power > 0, exp(-m R) alone."""
+
+    def k(distance: FloatArray) -> FloatArray:
+        return np.exp(-np.outer(rates, distance)) / np.where(distance > 0, distance, 1.0) ** power
+
+    return k(r) + (k(circumference - r) if math.isfinite(circumference) else 0.0)
 
 
 def _fit(data: _Data, start: int, with_floor: bool) -> _Fit:
@@ -255,7 +266,7 @@ def _at_rates(data: _Data, start: int, with_floor: bool, rates: FloatArray) -> _
     y = data.whitened(data.value, start)
     ones = data.whitened(np.ones(len(data.r)), start)
     # Normalised at the first distance: exp(-m R) may be too small for a number.
-    decay = _decay(rates, data.r, data.circumference)
+    decay = _decay(rates, data.r, data.circumference, data.power)
     first = decay[:, start]
     k = data.whitened(decay / first[:, None], start)
     kk, ky, k1, y1, n1 = (k**2).sum(axis=1), k @ y, k @ ones, ones @ y, ones @ ones
@@ -280,7 +291,8 @@ def _constant(data: _Data, start: int = 0) -> _Fit:
 
 def _acceptable(data: _Data, with_floor: bool) -> tuple[_Fit, float]:
     """The fit from the smallest distance on from which it is acceptable, else from the largest, with its p-value."""
-    for start in range(len(data.r) - MINIMUM_DISTANCES + 1):
+    first = int(data.power > 0 and data.r[0] == 0)
+    for start in range(first, len(data.r) - MINIMUM_DISTANCES + 1):
         fit = _fit(data, start, with_floor)
         p_value = _p_value(float(fit.chi2.min()), len(data.r) - start - (3 if with_floor else 2), data.nu)
         if p_value >= ACCEPTABLE:

@@ -162,6 +162,8 @@ def cluster_tests(
         those = slice(k * num, (k + 1) * num)
         part = CumulantEstimate(estimate.value[those], estimate.replicas[:, those], estimate.num_draws)
         scale = variance ** (sum(parts) / 2)
-        circumference = separations.circumference
-        found.append(clustering_test(label(parts), separations.distances, part, scale, false_alarm, circumference))
+        # min(parts) particles are exchanged at least.
+        power = min(parts) * (separations.points.shape[1] - 1) / 2
+        r, circumference = separations.distances, separations.circumference
+        found.append(clustering_test(label(parts), r, part, scale, false_alarm, circumference, power))
     return found
