@@ -5,7 +5,7 @@ CPU, in float64, for N neurons, V sites and two groups of offsets with S = V1 + 
 
     naive           10 + 0.025 N V
     factorised      20 + N (0.1 + 0.035 S + 0.0003 V)
-    non-uniform     (350, 450, 1200) + N (0.22, 0.45, 9) + (0.1, 0.25, 0.3) V    in 1, 2, 3 dimensions
+    non-uniform     (350, 450, 1200) + N (0.22, 0.45, 9) + (0.1, 0.5, 0.3) V     in 1, 2, 3 dimensions
 
 where 0.025 is a cosine, 0.035 the multiplications behind an entry of a table and 0.0003 twelve flops of a matrix
 product. Arithmetic in float32 takes half of that but in the transforms. They need a CPU and three dimensions at most;
@@ -45,7 +45,7 @@ FACTORISED = Route(factorised.synthesis, factorised.analysis)
 NON_UNIFORM = Route(non_uniform.synthesis, non_uniform.analysis)
 
 # Microseconds of each call, each neuron and each site, by dimension.
-_TRANSFORM = {1: (350, 0.22, 0.1), 2: (450, 0.45, 0.25), 3: (1200, 9.0, 0.3)}
+_TRANSFORM = {1: (350, 0.22, 0.1), 2: (450, 0.45, 0.5), 3: (1200, 9.0, 0.3)}
 
 
 def field(waves: Waves, lattice: Lattice) -> Float[Array, "*sites"]:
