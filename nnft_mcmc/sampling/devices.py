@@ -125,6 +125,7 @@ def connect(coordinator: str | None = None, num_processes: int | None = None, pr
         _checks.integer("--num-processes", num_processes, minimum=1)
         _checks.integer("--process-id", process_id, minimum=0, maximum=num_processes - 1)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
     try:
         jax.distributed.initialize(coordinator, num_processes, process_id)
     except (ValueError, RuntimeError) as error:
@@ -166,7 +167,8 @@ def by_first(step: Callable[[], Any]) -> Any:
     """Do in process 0 what concerns files; where it fails there, no process goes on. None in the others."""
     if jax.process_count() == 1:
         return step()
-    result, failure, code = None, None, _DONE
+    result, code = None, _DONE
+    failure: Exception | None = None
     if is_first():
         try:
             result = step()
