@@ -84,7 +84,10 @@ def renewed(ladder: Ladder, lengths: Float[Array, " steps"]) -> Ladder:
 
 
 def equalised(scales: Float[Array, " rungs"], lengths: Float[Array, " steps"]) -> Float[Array, " rungs"]:
-    """Rungs at equal parts of the cumulative length."""
+    """Rungs at equal parts of the cumulative length; one that is not finite is as long as the others together."""
+    finite = jnp.isfinite(lengths)
+    others = jnp.where(finite, lengths, 0)
+    lengths = jnp.where(finite, lengths, 1 + others.sum())
     floor = _LEAST * lengths.mean() + jnp.finfo(lengths.dtype).tiny
     cumulative = jnp.append(0.0, jnp.cumsum(lengths + floor))
     fractions = cumulative / cumulative[-1]

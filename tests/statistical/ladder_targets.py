@@ -12,7 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nnft_mcmc import Ensemble, InfiniteWidth, Lattice, LatticeModes, PhiPower, Polynomial, ScalarNet, TransferMatrix
+from nnft_mcmc import (
+    CosNet,
+    Ensemble,
+    InfiniteWidth,
+    Lattice,
+    LatticeModes,
+    PhiPower,
+    Polynomial,
+    ScalarNet,
+    TransferMatrix,
+)
 from nnft_mcmc.sampling import Chains
 from tests.statistical.tiny_theories import THEORIES
 
@@ -42,6 +52,17 @@ def tiny(name):
         "refresh",
         lambda factor: theory.exact(factor).moments,
         lambda factor: math.log(theory.exact(factor).ratio),
+    )
+
+
+def strong_neuron():
+    """The tiny cos-net at coupling 30, where weights are uneven."""
+    lattice = Lattice((3,), 1.0)
+    return Target(
+        Ensemble(CosNet(1, 1), lattice, PhiPower(4, 30.0)),
+        "refresh",
+        lambda factor: THEORIES["cos_net"].exact(30.0 * factor).moments,
+        lambda factor: math.log(THEORIES["cos_net"].exact(30.0 * factor).ratio),
     )
 
 
@@ -85,6 +106,7 @@ def gaussian_plane():
 
 TARGETS = {
     "cos_net": tiny("cos_net"),
+    "strong_neuron": strong_neuron(),
     "scalar_net_10": tiny("scalar_net_10"),
     "gaussian_plane": gaussian_plane(),
     "quartic_line": line([0.0, 0.0, 0.0, 0.0, 0.5], 9, 0.5),

@@ -171,6 +171,9 @@ def test_rungs_at_equal_lengths():
     np.testing.assert_allclose(ladder.equalised(jnp.linspace(0, 1, 5), jnp.zeros(4)), np.linspace(0, 1, 5), atol=1e-12)
     stuck = ladder.equalised(jnp.linspace(0, 1, 5), jnp.array([0.0, 0.0, 0.0, 1.0]))
     assert (jnp.diff(stuck) > 0).all()
+    overflown = ladder.equalised(jnp.linspace(0, 1, 5), jnp.array([jnp.inf, 1.0, 1.0, jnp.nan]))
+    assert (jnp.diff(overflown) > 0).all()
+    assert overflown[2] < 0.5
 
 
 def test_rounds_double_and_end_with_the_warm_up():
