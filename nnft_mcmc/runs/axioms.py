@@ -41,7 +41,6 @@ from nnft_mcmc.runs.axiom_tests import (
 from nnft_mcmc.runs.config import Config
 from nnft_mcmc.runs.driver import theory
 from nnft_mcmc.runs.store import RunDirectory
-from nnft_mcmc.statistics import CumulantEstimate
 
 FALSE_ALARM = 1e-3
 # p-value of phi -> -phi below which connected functions made without odd moments are not those of the field.
@@ -151,26 +150,10 @@ def _tested(what: _Theory, false_alarm: float, notes: tuple[str, ...]) -> Axioms
     with tqdm(total=total, unit="draw", unit_scale=True, smoothing=0) as bar:
         for source, watchers in passes:
             watch(source, watchers, bar.update)
-        estimate = _of_neurons(what, clusters, num_draws, bar.update) if what.neurons is not None else None
-    axioms = (
-        _euclidean(what, euclidean, false_alarm),
-        _permutation(few),
-        _positivity(what, positivity, false_alarm),
-        _clustering(clusters, estimate, few, false_alarm),
-    )
+        clustering = _clustering(what, clusters, few, false_alarm, bar.update)
+    invariance = _euclidean(what, euclidean, false_alarm)
+    axioms = (invariance, _permutation(few), _positivity(what, positivity, false_alarm), clustering)
     return Axioms(axioms, num_draws, false_alarm, notes)
-
-
-def _of_neurons(
-    what: _Theory, clusters: ClusterWatcher, num_draws: int, progress: Callable[[int], object]
-) -> CumulantEstimate:
-    """Connected functions from single neurons, exact in the width."""
-    if what.neurons is None or what.free is None:
-        raise TypeError("neurons are drawn of free ensembles only")
-    drawn = williams(
-        iid_neurons(what.free), what.neurons, num_draws, clusters.tuples, clusters.points, progress=progress
-    )
-    return drawn.cumulants
 
 
 def _euclidean(what: _Theory, watchers: list[PointsWatcher], false_alarm: float) -> Axiom:
@@ -211,17 +194,22 @@ def _positivity(what: _Theory, watchers: list[PositivityWatcher], false_alarm: f
 
 
 def _clustering(
-    clusters: ClusterWatcher, estimate: CumulantEstimate | None, few: PointsWatcher, false_alarm: float
+    what: _Theory, clusters: ClusterWatcher, few: PointsWatcher, false_alarm: float, progress: Callable[[int], object]
 ) -> Axiom:
-    name, note = "cluster decomposition", "" if estimate is None else "connected functions from single neurons"
+    name, places, num_draws = "cluster decomposition", clusters.separations, what.fields.draws_per_chain
     means = Correlators(tuple((i,) for i in range(few.fields.shape[2])))
     try:
         sign = symmetry_test_of_fields(SignFlip(), few.fields, -few.fields, means, _ASYMMETRIC)
         if sign.is_violated:
             return Axiom(name, {}, False, "the field has a mean, and its connected functions have odd moments.")
-        found = clusters.estimate() if estimate is None else estimate
+        if what.neurons is None or what.free is None:
+            estimate, note = clusters.estimate(), ""
+        else:
+            neurons, note = iid_neurons(what.free), "connected functions from single neurons"
+            drawn = williams(neurons, what.neurons, num_draws, clusters.tuples, places.points, progress=progress)
+            estimate = drawn.cumulants
         variance = float(np.mean(few.fields**2))
-        tests = {t.label: t for t in cluster_tests(clusters.separations, found, variance, false_alarm / len(PARTS))}
+        tests = {t.label: t for t in cluster_tests(places, estimate, variance, false_alarm / len(PARTS))}
     except _checks.InputError as error:
         return Axiom(name, {}, False, str(error))
     return Axiom(name, tests, any(t.is_violated for t in tests.values()), note=note)
