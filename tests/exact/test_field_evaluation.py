@@ -25,7 +25,7 @@ from nnft_mcmc.field_evaluation import (
 from nnft_mcmc.point_evaluation import FieldAt, at_points, grid_of
 
 SHAPES = [(1,), (17,), (100,), (1, 9), (16, 16), (12, 7), (3, 4, 5), (3, 2, 4, 5)]
-by_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
+by_shape = pytest.mark.parametrize("shape", [(1,), (17,), (12, 7), (3, 2, 4, 5)], ids=str)
 # Relative to the largest value.
 ACCURACY = {NAIVE: 1e-13, FACTORISED: 1e-12, NON_UNIFORM: 1e-9}
 EVERY = [(s, r) for s in SHAPES for r in (FACTORISED, NON_UNIFORM) if not (r == NON_UNIFORM and len(s) > 3)]
@@ -34,7 +34,7 @@ NAMES = {NAIVE: "naive", FACTORISED: "factorised", NON_UNIFORM: "non_uniform"}
 by_shape_and_route = pytest.mark.parametrize(
     ("shape", "route"), EVERY, ids=[f"{NAMES[route]}-{shape}" for shape, route in EVERY]
 )
-by_route = pytest.mark.parametrize("route", ACCURACY, ids=NAMES.values())
+by_route = pytest.mark.parametrize("route", [FACTORISED, NON_UNIFORM], ids=["factorised", "non_uniform"])
 
 
 def some_waves(dim, width, key=0):
