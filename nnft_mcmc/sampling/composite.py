@@ -108,8 +108,10 @@ class WeightsFlow(Move):
     ) -> tuple[Position, FlowTuning]:
         """After `count` trajectories, which may be none."""
 
-        def with_features(_: Array, carry: tuple[Array, Array, FlowTuning]) -> tuple[Array, Array, FlowTuning]:
-            features = self.features(position.theta)
+        def with_features(first: Array, carry: tuple[Array, Array, FlowTuning]) -> tuple[Array, Array, FlowTuning]:
+            # What does not depend on the loop would be computed before it, even if there is no pass.
+            _, theta = jax.lax.optimization_barrier((first, position.theta))
+            features = self.features(theta)
 
             def field_of(z: Array) -> Array:
                 return self.field(position.theta, features, z)
