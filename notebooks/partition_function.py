@@ -82,7 +82,7 @@ def by_sampler(ensemble, settings, key):
 # %%
 infinite = InfiniteWidth(network, lattice)
 COUPLINGS = (0.5, 100.0)
-smc = SMC(num_chains=16, num_warmup=120, num_samples=100, num_particles=4, num_steps=16)
+smc = SMC(num_chains=16, num_warmup=120, num_samples=100, num_particles=4, num_steps=16, base="gaussian_flow")
 table = {}
 print("coupling     exact     reweighting            ESS                 smc")
 for number, coupling in enumerate(COUPLINGS):
