@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from nnft_mcmc.sampling import NUTS as NUTS
     from nnft_mcmc.sampling import SMC as SMC
     from nnft_mcmc.sampling import Composite as Composite
+    from nnft_mcmc.sampling import GaussianFlow as GaussianFlow
     from nnft_mcmc.sampling import Refresh as Refresh
     from nnft_mcmc.sampling import Tempering as Tempering
     from nnft_mcmc.statistics import gamma_method as gamma_method
@@ -119,7 +120,7 @@ _HOMES = {
     "nnft_mcmc.lattice": ("Lattice",),
     "nnft_mcmc.references": ("exact_reference",),
     "nnft_mcmc.runs.results": ("draw", "sample"),
-    "nnft_mcmc.sampling": ("HMC", "NUTS", "SMC", "Composite", "Refresh", "Tempering"),
+    "nnft_mcmc.sampling": ("HMC", "NUTS", "SMC", "Composite", "GaussianFlow", "Refresh", "Tempering"),
     "nnft_mcmc.statistics": ("gamma_method",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
