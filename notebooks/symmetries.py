@@ -40,8 +40,8 @@ from nnft_mcmc import (
     absorbed,
     symmetry_test,
 )
-from nnft_mcmc.estimators.group_actions import OutputOrthogonal, SignFlip, Translation, pixel_shift, rotation
 from nnft_mcmc.estimators.field_observables import CharacteristicFunction, Correlators
+from nnft_mcmc.estimators.group_actions import OutputOrthogonal, SignFlip, Translation, pixel_shift, rotation
 
 jax.config.update("jax_enable_x64", True)
 

@@ -9,8 +9,8 @@ Hotelling's T^2 of the means of the D with their full covariance (`statistics.ho
 more phi(g x) and phi(x) have in common, the smaller the errors: compare nearby points if the violation allows it.
 
 Observables (`field_observables`). `Correlators` are products phi(x_i) phi(x_j) .. , the definition of the lectures at
-the level of expectations. `CharacteristicFunction` is cos(J.phi) and sin(J.phi), that is Z[iJ]: bounded, so it also serves fields
-whose products have no variance to speak of.
+the level of expectations. `CharacteristicFunction` is cos(J.phi) and sin(J.phi), that is Z[iJ]: bounded, so it also
+serves fields whose products have no variance to speak of.
 
 Heavy tails. The error of a four-point function is an eight-point function. Of one neuron of a gauss-net the squared
 relative error at coincident points x is
