@@ -99,6 +99,11 @@ class SMCKernel(BatchedKernel):
         log_ratio = jnp.where(jnp.isnan(log_z), -jnp.inf, log_z - state.current_log_z)
         accept = -jax.random.exponential(key_accept, dtype=log_ratio.dtype) < log_ratio
         rungs = ladder.observed(state.ladder, jnp.nan_to_num(increments, posinf=0.0, neginf=0.0))
+        # After warm-up all proposals have one law: trajectory lengths and the like, which are spread by counting moves,
+        # begin anew in each.
+        tuning = jax.tree.map(
+            lambda new, old: jnp.where(state.ladder.frozen, old, new), movers.tuning, state.movers.tuning
+        )
         return SMCState(
             z=jax.tree.map(lambda new, old: jnp.where(accept, new[picked], old), population.z, state.z),
             current_log_z=jnp.where(accept, log_z, state.current_log_z),
@@ -106,7 +111,7 @@ class SMCKernel(BatchedKernel):
             ess=population.effective,
             acceptance_rate=jnp.exp(jnp.minimum(log_ratio, 0)),
             num_not_finite=jnp.isnan(log_z).astype(state.num_not_finite.dtype),
-            movers=movers,
+            movers=movers._replace(tuning=tuning),
             ladder=ladder.renewed(rungs, rungs.deviation),
             rng_key=rng_key,
         )
