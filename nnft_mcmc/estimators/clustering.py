@@ -40,8 +40,9 @@ FloatArray = NDArray[np.float64]
 RESOLUTION = 0.1
 MINIMUM_DISTANCES = 4
 ACCEPTABLE = 0.05
-# Relative error below which rounding rules, and the same of a linear combination of correlated numbers.
-_EXACT = 1e-10
+# A number known that much better than the others is exact for a fit; so is one known to rounding of the scale.
+_EXACT, _ROUNDING = 1e-3, 1e-14
+_RIDGE = 1e-10
 _RATES, _FINER = 200, 400
 _FASTEST = 8.0  # e^-8 from one distance to the next
 
@@ -128,10 +129,18 @@ def clustering_test(
         raise _checks.InputError(f"{label} or its error is not finite; clustering cannot be tested.")
     if not 0.0 < false_alarm < 1.0:
         raise _checks.InputError(f"false_alarm is {false_alarm!r}; it must lie between 0 and 1.")
-    data = _Data(r, estimate.value, estimate.covariance, estimate.error_dof, circumference, power)
+    data = _Data(
+        r,
+        estimate.value,
+        estimate.covariance,
+        estimate.error_dof,
+        circumference,
+        power,
+        _checks.positive("scale", scale),
+    )
     zero, p_zero = _constant(data), _p_value(data.chi2(estimate.value), len(r), data.nu)
     if p_zero >= false_alarm:
-        needed = _needed(estimate, zero.floor_error, _checks.positive("scale", scale), false_alarm)
+        needed = _needed(estimate, zero.floor_error, scale, false_alarm)
         outcome, p_value, fit, fit_p = "vanishes" if needed <= estimate.num_draws else "undecided", p_zero, zero, p_zero
     else:
         fit, fit_p = _acceptable(data, True)
@@ -174,6 +183,7 @@ class _Data:
     nu: int
     circumference: float
     power: float
+    scale: float
 
     @property
     def rates(self) -> FloatArray:
@@ -182,9 +192,11 @@ class _Data:
 
     def whitened(self, values: FloatArray, start: int = 0) -> FloatArray:
         """values (.., K) from the distance number `start` on, in units in which they are independent."""
-        error = np.maximum(np.sqrt(np.diag(self.covariance)), _EXACT * np.abs(self.value))[start:]
-        correlation = self.covariance[start:, start:] / np.outer(error, error)
-        lower = np.linalg.cholesky(correlation + _EXACT * np.eye(len(error)))
+        error = np.sqrt(np.diag(self.covariance))
+        least = max(_EXACT * float(np.median(error)), _ROUNDING * self.scale)
+        covariance = (self.covariance + np.diag(np.maximum(least**2 - error**2, 0.0)))[start:, start:]
+        error = np.maximum(error, least)[start:]
+        lower = np.linalg.cholesky(covariance / np.outer(error, error) + _RIDGE * np.eye(len(error)))
         return solve_triangular(lower, np.moveaxis(values[..., start:] / error, -1, 0), lower=True).T
 
     def chi2(self, values: FloatArray) -> float:

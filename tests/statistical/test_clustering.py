@@ -216,6 +216,17 @@ def test_permutations(monkeypatch):
         permutation_spread(fields[:, :1])
 
 
+def test_numbers_that_are_exact():
+    """A first distance without an error, as of neurons that are Gaussian at each point; and a function that is zero."""
+    estimate = noisy(np.exp(-0.8 * DISTANCES), 0.002, 0)
+    for estimates, outcome in (((estimate.value, estimate.replicas), "decays"), ((0.0, 0.0), "vanishes")):
+        value, replicas = estimates[0] + np.zeros(8), estimates[1] + np.zeros((BLOCKS, 8))
+        value[0], replicas[:, 0] = (1.0, 1.0) if outcome == "decays" else (0.0, 0.0)
+        found = clustering_test("f", DISTANCES, CumulantEstimate(value, replicas, 10_000), 1.0)
+        assert found.outcome == outcome
+    assert found.floor == 0.0
+
+
 def test_refusals():
     estimate = noisy(np.ones(8), 0.1, 0)
     with pytest.raises(InputError, match="4 or more increasing distances"):

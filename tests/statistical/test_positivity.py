@@ -51,7 +51,7 @@ def test_theories_that_violate_it_are_caught(name, num_draws):
 
 @pytest.mark.slow
 def test_the_other_theories_of_the_study():
-    """The same bounds; the Symanzik-improved lattice at 200,000 draws, the nearest-neighbour one kept."""
+    """The same bounds; the Symanzik-improved lattice at 300,000 draws, the nearest-neighbour one kept."""
     p, _ = p_values("nearest-neighbour lattice", 60, 1000)
     assert np.count_nonzero(p < 0.05) <= binom.isf(1e-4, 60, 0.05)
     for name in ("Cauchy-cos-net, width 2", "Symanzik-improved lattice"):
