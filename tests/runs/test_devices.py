@@ -82,7 +82,8 @@ def test_other_samplers_and_numbers_of_devices(sampler, rtol, tmp_path):
     found = with_eight_devices(tmp_path, runs)
     for name in ("two", "four", "neurons"):
         assert_same(found[name], found["one"], set(found["one"]), rtol)
-    assert_same(found["two"], found["four"], set())
+    if sampler["name"] == "composite":
+        assert_same(found["two"], found["four"], set())
 
 
 def free_port():
