@@ -100,9 +100,9 @@ class BatchedKernel(MCMCKernel):
 class AnnealableKernel(BatchedKernel):
     """A kernel for the whole family of densities P(theta) exp(-scale S_int), scale in [0, 1].
 
-    The state is a named tuple of `z`, parameters and `field`, of `tuning` and of `rng_key`. Nothing in it is computed from
-    the scale or, but for the field, from z, so that chains at different scales may exchange their z; step sizes and the
-    like are tuning, which stays with the chain.
+    The state is a named tuple of `z`, parameters and `field`, of `tuning` and of `rng_key`. Nothing in it is computed
+    from the scale or, but for the field, from z, so that chains at different scales may exchange their z; step sizes
+    and the like are tuning, which stays with the chain.
     """
 
     ensemble: Ensemble
