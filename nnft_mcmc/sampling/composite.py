@@ -114,7 +114,7 @@ class WeightsFlow(Move):
             features = self.features(theta)
 
             def field_of(z: Array) -> Array:
-                return self.field(position.theta, features, z)
+                return self.field(theta, features, z)
 
             def trajectory(number: Array, carry: tuple[Array, Array, FlowTuning]) -> tuple[Array, Array, FlowTuning]:
                 z, _, tuning = carry
@@ -191,7 +191,9 @@ class CompositeMove(Move):
 
     def init(self, num_warmup: int) -> CompositeTuning:
         zero, count = jnp.zeros(()), jnp.zeros((), dtype=int)
-        pace = PaceTuning(zero + (1.0 if self.pace is None else self.pace), zero, count, count + num_warmup)
+        # Warm-up has one trajectory and one motion in each transition, so that they are tuned when it ends.
+        first = 1.0 if self.pace is None or num_warmup > 0 else self.pace
+        pace = PaceTuning(zero + first, zero, count, count + num_warmup)
         return CompositeTuning(
             None if self.refresh is None else self.refresh.init(num_warmup),
             None if self.flow is None else self.flow.init(num_warmup),
@@ -235,7 +237,7 @@ class CompositeMove(Move):
         fields = self.work.features * (1 if self.motion is None else 2)
         work = self.work.sweep + jnp.minimum(paces, 1.0) * fields + paces * flow.cost[here] * self.work.gradient
         best = paces[jnp.argmax((1 - rho) / (1 + rho) / work)]
-        pace = jnp.where((tuning.warmup_left == 1) & (self.pace is None), best, tuning.pace)
+        pace = jnp.where(tuning.warmup_left == 1, best if self.pace is None else self.pace, tuning.pace)
         adapting = tuning.warmup_left > 0
         return PaceTuning(
             pace.astype(tuning.pace.dtype),

@@ -169,6 +169,29 @@ def test_wrong_flows_are_found_out(flow_class):
         assert_consistent(gamma_method(values), right, scale=SCALES * right, resolution=0.015)
 
 
+@pytest.mark.parametrize("pace", ["auto", 0.3, 2.5])
+def test_tuning_ends_with_the_warmup(pace):
+    ensemble = Ensemble(ScalarNet(1, 6, 1.0, 3.0), Lattice((3,), 0.5), PhiPower(4, 1.0))
+    chains = Chains(
+        ensemble, Composite(num_chains=2, num_warmup=20, flows_per_sweep=pace), jax.random.key(5), lambda p: {}, 1
+    )
+
+    def tuned():
+        refresh, flow, motion, tuned_pace = chains.state.tuning
+        numbers = refresh.log_block, flow.step_size, flow.trajectory_length, motion.log_size, tuned_pace.pace
+        return np.stack([np.asarray(number) for number in numbers])
+
+    chains.warm_up(19)
+    before = tuned()
+    chains.warm_up(1)
+    after = tuned()
+    chains.warm_up(10)
+    np.testing.assert_array_equal(tuned(), after)
+    assert (before != after)[1].all()
+    assert pace == "auto" or (after[4] == pace).all()
+    assert not (chains.state.tuning.pace.warmup_left + chains.state.tuning.flow.warmup_left).any()
+
+
 # Parameters that all neurons share.
 
 
