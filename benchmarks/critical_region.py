@@ -82,7 +82,7 @@ THEORIES = {
     "line": Theory(
         r"line, N = 50: $V = \phi^4/2 - g\phi^2$, box of 8",
         line,
-        (0.0, 1.0, 2.0, 2.5, 3.0),
+        (0.0, 1.0, 2.0, 2.5, 3.0, 3.5),
         {
             "refresh": Refresh(num_warmup=300),
             LOCAL: Local(num_warmup=300),
@@ -162,6 +162,7 @@ def draw_figure(results: dict[str, dict[str, list[tuple[float, float, bool]]]], 
     axes[0][0].legend(frameon=False, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 def main() -> None:
@@ -186,8 +187,8 @@ def main() -> None:
                     flush=True,
                 )
                 results.setdefault(name, {}).setdefault(c.name, []).append((g, speed, known))
-    if options.figure:
-        draw_figure(results, options.figure)
+            if options.figure:
+                draw_figure(results, options.figure)
 
 
 if __name__ == "__main__":
