@@ -1,5 +1,6 @@
 """Numbers made of the fields at some points: products, and the characteristic function."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
@@ -50,7 +51,7 @@ class Correlators(FieldObservable):
         object.__setattr__(self, "tuples", tuples)
 
     def __call__(self, fields: FloatArray) -> FloatArray:
-        return np.stack([np.prod(fields[:, list(sites)], axis=1) for sites in self.tuples], axis=1)
+        return np.stack([math.prod(fields[:, i] for i in sites) for sites in self.tuples], axis=1)
 
     def scale(self, rms: FloatArray) -> FloatArray:
         return np.array([np.prod(rms[list(sites)]) for sites in self.tuples])
