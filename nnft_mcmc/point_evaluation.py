@@ -114,10 +114,10 @@ def _site_numbers(architecture: OnLattice, points: FloatArray) -> NDArray[np.int
     lattice = architecture.lattice
     steps = (points - lattice.sites.reshape(-1, lattice.dim)[0]) / lattice.spacing
     index = np.rint(steps).astype(int)
-    outside = (index < 0) | (index >= np.array(lattice.shape))
-    if outside.any() or np.abs(steps - index).max(initial=0.0) > 1e-6:
+    inside = (index >= 0) & (index < np.array(lattice.shape))
+    if (lattice.geometry == "box" and not inside.all()) or np.abs(steps - index).max(initial=0.0) > 1e-6:
         raise _checks.InputError(
             f"a point is not a site of the lattice on which {type(architecture).__name__} lives; give sites, such as"
             " lattice.sites[0]."
         )
-    return np.ravel_multi_index(tuple(index.T), lattice.shape)
+    return np.ravel_multi_index(tuple((index % np.array(lattice.shape)).T), lattice.shape)
