@@ -84,7 +84,8 @@ FEW = ("in warm-up", "while the third chunk is written")
 def test_interrupted_and_resumed(sampler, places, tmp_path):
     whole = sampled(tmp_path / "whole", **sections(sampler))
     expected = stored(whole)
-    assert np.unique(expected["posterior/field"][:, :, 0]).size > 20  # the chains do move
+    # The chains do move: with frozen ones every resumption would pass.
+    assert all(np.unique(chain).size > 5 for chain in expected["posterior/field"][:, :, 0])
 
     def begin():
         return sampled(tmp_path / "run", **sections(sampler))
