@@ -20,7 +20,7 @@ from tests.runs.small import assert_same_bits, command, refused, resumed, sample
 SAMPLERS = {
     "refresh": {"name": "refresh", "thinning": 2},
     "composite": {"name": "composite"},
-    "nuts": {"name": "nuts", "max_tree_depth": 2},
+    "nuts": {"name": "nuts", "max_tree_depth": 4},
 }
 SHAPE = {"num_chains": 2, "num_warmup": 24, "num_samples": 38}
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
