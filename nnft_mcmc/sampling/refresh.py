@@ -33,7 +33,7 @@ AUTO = "auto"
 # Blocks are not larger than a chunk, and the fields of a chunk are this many numbers at most.
 LARGEST_CHUNK = 128
 CHUNK_NUMBERS = 2**19
-# Found by measurement (docs/samplers.md): the effective samples per second are flat around it.
+# Found by measurement: effective samples per second are flat around it (docs/samplers.md).
 TARGET_ACCEPTANCE = 0.8
 
 
