@@ -258,7 +258,7 @@ class Composite(MoveSampler):
 
     block_size: int | str = AUTO
     flows_per_sweep: float | str = AUTO
-    target_accept: float = 0.8
+    target_accept: float = 0.9
     max_num_steps: int = 64
 
     def check_settings(self) -> None:
