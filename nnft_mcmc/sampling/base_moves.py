@@ -9,12 +9,17 @@ from nnft_mcmc.sampling.composite import Composite
 from nnft_mcmc.sampling.gaussian_flow import GaussianFlow
 from nnft_mcmc.sampling.refresh import Refresh
 
-BASES: dict[str, type[Sampler]] = {"composite": Composite, "refresh": Refresh, "gaussian_flow": GaussianFlow}
+# One trajectory in each transition of composite: every move of a mover is then of one kind.
+BASES: dict[str, Sampler] = {
+    "composite": Composite(flows_per_sweep=1.0),
+    "refresh": Refresh(),
+    "gaussian_flow": GaussianFlow(),
+}
 
 
 def base_kernel(name: str, ensemble: Ensemble) -> AnnealableKernel:
     """The kernel of the sampler `name`, with its default settings."""
-    kernel = BASES[name]().kernel(ensemble)
+    kernel = BASES[name].kernel(ensemble)
     if not isinstance(kernel, AnnealableKernel):
         raise _checks.InputError(f"sampler.base is {name!r}, whose moves know no scale of the interaction.")
     return kernel

@@ -125,7 +125,7 @@ class Tempering(Sampler):
 
     def statistics(self, state: TemperingState) -> dict[str, Array]:
         return {
-            **BASES[self.base]().statistics(_first(state.replicas)),
+            **BASES[self.base].statistics(_first(state.replicas)),
             "swap_acceptance_rate": state.swap_acceptance_rate,
             "num_round_trips": state.num_round_trips,
             "replica_scale": state.ladder.scales[::-1],

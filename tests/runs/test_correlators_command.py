@@ -2,10 +2,12 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from nnft_mcmc import CosNet, Lattice, cli
+from nnft_mcmc.architectures import Waves
 from nnft_mcmc.runs import correlators
 from tests.runs.small import answer, command, refused, write
 
@@ -87,8 +89,14 @@ def test_no_exact_value_is_said(tmp_path):
 
 def test_fields_without_the_symmetry_fail(config, monkeypatch, capsys):
     """A field of mean 0.5, for which connected functions of even moments alone are wrong: exit code 1."""
-    forward = CosNet.neuron
-    monkeypatch.setattr(CosNet, "neuron", lambda self, theta_i, x: forward(self, theta_i, x) + 0.5 / self.width)
+    waves = CosNet.waves
+
+    def with_a_constant(self, theta):
+        momenta, cosines, sines = waves(self, theta)
+        constant = jnp.zeros((1, self.dim)), jnp.full(1, 0.5), jnp.zeros(1)
+        return Waves(*(jnp.concatenate(pair) for pair in zip((momenta, cosines, sines), constant, strict=True)))
+
+    monkeypatch.setattr(CosNet, "waves", with_a_constant)
     code = cli.main(["correlators", str(config), "--num-draws", "3000", "--order", "2", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert (code, found["symmetric"]) == (cli.EXIT_FAILED, False)

@@ -41,7 +41,7 @@ def phi(run):
 def test_schema(run):
     code, printed = answer("measure", run.path)
     assert code == 0
-    assert set(printed) == {"observables"}
+    assert set(printed) == {"observables", "draws", "num_samples"}
     observables = printed["observables"]
     assert observables.keys() >= {*SCALARS, *ARRAYS}
     for name in SCALARS:
