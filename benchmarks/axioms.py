@@ -257,6 +257,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.part != "clustering":
         print_positivity(options.data_sets, options.only)
+    if options.part is None:
+        print()
     if options.part != "positivity":
         print_clustering(options.data_sets, options.only)
 
