@@ -128,15 +128,8 @@ class Mutant(SMC):
         return self.kernel_class(base_kernel(self.base, ensemble), self.num_particles, self.num_steps)
 
 
-@pytest.mark.parametrize(
-    "kernel_class",
-    [
-        ForgetsAStep,
-        pytest.param(SMCKernel, marks=slow),
-        pytest.param(KeepsWeights, marks=slow),
-        pytest.param(MovesAtScaleOne, marks=slow),
-    ],
-)
+@slow
+@pytest.mark.parametrize("kernel_class", [SMCKernel, ForgetsAStep, KeepsWeights, MovesAtScaleOne])
 def test_wrong_weights_are_found_out(kernel_class):
     """ln Z/Z0 is wrong by more than its error, in a theory in which the right kernel's is right."""
     chosen = {**SETTINGS, "num_steps": 3, "num_particles": 8}

@@ -93,10 +93,7 @@ def test_error_and_effective_sample_size_are_those_of_the_weights(quartic):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[] if name in ("gauss_net", "scalar_net_1") else [pytest.mark.slow])
-        for name in THEORIES
-    ],
+    [pytest.param(name, marks=[] if name == "gauss_net" else [pytest.mark.slow]) for name in THEORIES],
 )
 def test_tiny_theories(name):
     """Z/Z0 and the moments at one site, at finite width. Control: coupling 1.2."""
@@ -112,6 +109,7 @@ def test_tiny_theories(name):
         assert_inconsistent(moments, theory.exact(1.2).moments, resolution=0.02)
 
 
+@pytest.mark.slow
 def test_finite_width_against_a_chain():
     """N = 20 by neuron refresh; resolution 2%. Control: the chain's values 8% off."""
     ensemble = Ensemble(NET, LATTICE, PhiPower(4, 0.5, "trapezoid"))
