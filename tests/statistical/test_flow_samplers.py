@@ -94,7 +94,7 @@ NUTS_MODES = NUTS(num_chains=64, num_warmup=150, num_samples=200)
 slow = pytest.mark.slow
 CASES = [
     pytest.param("modes", FLOW, 0.015, id="flow-modes"),
-    pytest.param("sites", FLOW, 0.015, id="flow-sites"),
+    pytest.param("sites", FLOW, 0.015, id="flow-sites", marks=slow),
     pytest.param("line", FLOW, 0.015, id="flow-line"),
     pytest.param("strong", FLOW, 0.015, id="flow-strong"),
     pytest.param("modes", COMPOSITE, 0.015, id="composite-modes", marks=slow),
@@ -154,7 +154,7 @@ class NoKinetic(Flow):
         return end._replace(p=start.p)
 
 
-@pytest.mark.parametrize("flow_class", [WrongAngle, ForgottenMomentum, NoKinetic])
+@pytest.mark.parametrize("flow_class", [WrongAngle, ForgottenMomentum, pytest.param(NoKinetic, marks=slow)])
 def test_wrong_flows_are_found_out(flow_class):
     """By the call that the right flow passes; whether it is the gates or the bound that stops them is all the same."""
     ensemble, exact = TARGETS["strong"]
@@ -169,7 +169,7 @@ def test_wrong_flows_are_found_out(flow_class):
         assert_consistent(gamma_method(values), right, scale=SCALES * right, resolution=0.015)
 
 
-@pytest.mark.parametrize("pace", ["auto", 0.3, 2.5])
+@pytest.mark.parametrize("pace", [0.3, pytest.param("auto", marks=slow), pytest.param(2.5, marks=slow)])
 def test_tuning_ends_with_the_warmup(pace):
     ensemble = Ensemble(ScalarNet(1, 6, 1.0, 3.0), Lattice((3,), 0.5), PhiPower(4, 1.0))
     chains = Chains(
