@@ -128,7 +128,7 @@ def test_settings_on_the_page_of_samplers():
 
 def subcommands():
     """The argument parser of every command."""
-    (choices,) = (a.choices for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction))
+    (choices,) = (a.choices for a in cli.parser()._actions if isinstance(a, argparse._SubParsersAction))
     return choices
 
 

@@ -1,0 +1,84 @@
+"""Commands that read a run: `nnft measure`, `nnft diagnose`, `nnft compare`, `nnft export`."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from nnft_mcmc.cli._base import EXIT_FAILED, use_float64
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the parser."""
+    for name, function, help_text in (
+        ("measure", _measure, "observables with autocorrelated errors, tau_int, ESS and R-hat"),
+        ("diagnose", _diagnose, "whether the run is converged; exit code 1 where it is not"),
+        ("compare", _compare, "hold a run against a reference; exit code 1 where they disagree"),
+    ):
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        command.add_argument("run", type=Path, metavar="RUN", help="run directory")
+        if name == "compare":
+            command.add_argument("reference", metavar="REFERENCE", help="exact")
+        command.add_argument("--json", action="store_true", help="print numbers as JSON")
+        command.set_defaults(command=function)
+
+    export = commands.add_parser("export", help="write a run as one file for other programs")
+    export.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    export.add_argument("--to", required=True, metavar="FORMAT", help="netcdf")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
+    export.set_defaults(command=_export)
+
+
+def _measure(options: argparse.Namespace) -> int:
+    use_float64()
+    from nnft_mcmc.runs import measure, report
+    from nnft_mcmc.runs.store import RunDirectory
+
+    run = RunDirectory(options.run)
+    found = measure.measure(run)
+    if options.json:
+        progress = {key: run.manifest()[key] for key in ("draws", "num_samples")}
+        print(json.dumps({"observables": {name: m.table() for name, m in found.items()}, **progress}))
+    else:
+        print("\n".join([report.measurements(found), *report.incomplete(run)]))
+    return 0
+
+
+def _diagnose(options: argparse.Namespace) -> int:
+    use_float64()
+    from nnft_mcmc.runs import diagnose, plots, report
+    from nnft_mcmc.runs.store import RunDirectory
+
+    run = RunDirectory(options.run)
+    checks = diagnose.diagnose(run)
+    plot = plots.plot_chains(run)
+    if options.json:
+        print(json.dumps({**diagnose.as_json(checks), "plot": str(plot)}))
+    else:
+        print(f"{report.diagnosis(checks)}\nTraces and autocorrelations: {plot}")
+    return 0 if diagnose.converged(checks) else EXIT_FAILED
+
+
+def _compare(options: argparse.Namespace) -> int:
+    use_float64()
+    from nnft_mcmc.runs import compare, plots, report
+    from nnft_mcmc.runs.store import RunDirectory
+
+    run = RunDirectory(options.run)
+    comparison = compare.compare(run, options.reference)
+    plot = plots.plot_comparison(run, comparison)
+    if options.json:
+        print(json.dumps({**compare.as_json(comparison), "plot": str(plot)}))
+    else:
+        print(f"{report.comparison(comparison)}\nG(t) against the exact curve: {plot}")
+    return 0 if comparison.agrees else EXIT_FAILED
+
+
+def _export(options: argparse.Namespace) -> int:
+    use_float64()
+    from nnft_mcmc.runs import export
+    from nnft_mcmc.runs.store import RunDirectory
+
+    export.export(RunDirectory(options.run), options.to, options.out)
+    print(f"Wrote {options.out}")
+    return 0
