@@ -10,24 +10,33 @@ cut-off L = 5, finite Cauchy-cos-nets of width 1 and 2, a Symanzik-improved latt
 Clustering. The free field and networks of infinite width must show no floor, at the declared rate, and the mass within
 errors; cos-nets of width 4 and 10 the floor amplitude_std^4/(2 width).
 
-    python benchmarks/axioms.py [--data-sets 200] [--part positivity|clustering] [--only WORD]
+Euclidean invariance. Cos-nets and scalar-nets, invariant at every width, must be rejected at the declared rate or less;
+gauss-nets, which know the origin, and momenta in a cube, which know the axes, with a power of 0.9.
+
+    python benchmarks/axioms.py [--data-sets 200] [--part positivity|clustering|euclidean] [--only WORD]
 """
 
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from nnft_mcmc.architectures import Architecture, CosNet, CubeNet, GaussNet, ScalarNet
 from nnft_mcmc.estimators.clustering import Clustering, clustering_test
 from nnft_mcmc.estimators.clusters import PARTS, FieldCumulants, label, on_lattice
+from nnft_mcmc.estimators.euclidean import of_space
 from nnft_mcmc.estimators.positivity import GramMatrices, PositivityTest, positivity_test
 from nnft_mcmc.estimators.reflections import families, fields_at, reflections
+from nnft_mcmc.estimators.symmetry import SymmetryTest
 from nnft_mcmc.exact import TransferMatrix, ball_transform
 from nnft_mcmc.exact.transfer_matrix import transport
 from nnft_mcmc.lattice import Lattice
+from nnft_mcmc.runs.axiom_fields import NetworkFields
+from nnft_mcmc.runs.axiom_tests import PointsWatcher, euclidean_tests, watch
 
 FloatArray = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], FloatArray]  # (rng, draws) -> fields (draws, *shape)
@@ -35,6 +44,7 @@ Draw = Callable[[np.random.Generator, int], FloatArray]  # (rng, draws) -> field
 BOX = Lattice((17,), 0.25)
 LONG_BOX = Lattice((17,), 0.5)
 TORUS = Lattice((16,), 1.0, "torus")
+PLANE = Lattice((7, 7), 1.0)
 TIMES = BOX.axis(0)
 
 
@@ -188,6 +198,68 @@ def clustering(case: Case, rng: np.random.Generator, false_alarm: float) -> list
     return found
 
 
+@dataclass(frozen=True)
+class Networks:
+    """An architecture with the number of draws of each data set, and whether it violates Euclidean invariance."""
+
+    name: str
+    architecture: Architecture
+    num_draws: int
+    violates: bool
+
+
+def euclidean_cases() -> list[Networks]:
+    """In two dimensions, where there are translations and rotations."""
+    return [
+        Networks("cos-net, width 3", CosNet(2, 3), 8000, False),
+        Networks("scalar-net, alpha = 0, width 10", ScalarNet(2, 10, 1.0, 5.0), 8000, False),
+        Networks("scalar-net, alpha = -1, width 10", ScalarNet(2, 10, 1.0, 5.0, -1.0), 8000, False),
+        Networks("gauss-net, width 3", GaussNet(2, 3), 8000, True),
+        Networks("cube-net, L = 2, width 3", CubeNet(2, 3, 2.0), 8000, True),
+    ]
+
+
+def euclidean(case: Networks, seed: int, false_alarm: float) -> dict[str, SymmetryTest]:
+    """The tests of one data set, the rate shared out among them."""
+    elements = of_space(PLANE)
+    fields = NetworkFields(case.architecture, PLANE, jax.random.key(seed), case.num_draws)
+    watchers = [PointsWatcher(points, fields) for e in elements for points in (e.points, e.moved)]
+    watch(fields, watchers, lambda _: None)
+    return euclidean_tests(elements, watchers, false_alarm)
+
+
+def print_euclidean(data_sets: int, only: str) -> None:
+    """Rejections at a declared rate of 5%, and of 0.1%; and by the group elements alone, at 5%."""
+    print(
+        f"Euclidean invariance, {data_sets} data sets each. Rejected: all tests together at a declared rate of 5%, at"
+    )
+    print("0.1%; and at 5% those of translations, and those of rotations, alone.")
+    bound = binom.isf(5e-3, data_sets, 0.05) / data_sets
+    print(f"{'theory':34} {'draws':>7} {'5%':>6} {'0.1%':>6} {'transl.':>8} {'rotat.':>7}  verdict")
+    for case in euclidean_cases():
+        if only not in case.name:
+            continue
+        rows = []
+        for seed in range(data_sets):
+            found = euclidean(case, seed, 0.05)
+            p = {name: t.p_value * len(found) for name, t in found.items()}
+            of = {kind: [q for name, q in p.items() if name.startswith(kind)] for kind in ("transl", "rotat")}
+            rows.append(
+                (
+                    min(p.values()) < 0.05,
+                    min(p.values()) < 1e-3,
+                    *(min(q) * len(q) / len(p) < 0.05 for q in of.values()),
+                )
+            )
+        rate = np.mean(rows, axis=0)
+        good = rate[0] >= 0.9 if case.violates else rate.max() <= bound
+        print(
+            f"{case.name:34} {case.num_draws:7d} {rate[0]:6.3f} {rate[1]:6.3f} {rate[2]:8.3f} {rate[3]:7.3f}"
+            f"  {'caught' if case.violates else 'kept'}: {'yes' if good else 'NO'}",
+            flush=True,
+        )
+
+
 def print_positivity(data_sets: int, only: str) -> None:
     """Rejections at a declared rate of 5%, and of 0.1%, and those of the plug-in eigenvalue."""
     print(
@@ -250,17 +322,19 @@ def _moments(z: FloatArray) -> str:
 
 def main() -> None:
     """Run and print."""
+    jax.config.update("jax_enable_x64", True)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-sets", type=int, default=200)
     parser.add_argument("--only", default="", help="theories whose name contains this")
-    parser.add_argument("--part", choices=("positivity", "clustering"), help="one of both")
+    parser.add_argument("--part", choices=PARTS_OF_STUDY, help="one of them")
     options = parser.parse_args()
-    if options.part != "clustering":
-        print_positivity(options.data_sets, options.only)
-    if options.part is None:
-        print()
-    if options.part != "positivity":
-        print_clustering(options.data_sets, options.only)
+    for name, part in PARTS_OF_STUDY.items():
+        if options.part in (None, name):
+            part(options.data_sets, options.only)
+            print()
+
+
+PARTS_OF_STUDY = {"positivity": print_positivity, "clustering": print_clustering, "euclidean": print_euclidean}
 
 
 if __name__ == "__main__":

@@ -31,12 +31,15 @@ _NUMBERS_AT_ONCE = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class Separations:
-    """Pairs of `points` (P, dim), by their numbers, at increasing `distances` (K,)."""
+    """Pairs of `points` (P, dim), by their numbers, at increasing `distances` (K,) along the time axis.
+
+    `circumferences` (dim,) are those of the torus, inf in a box.
+    """
 
     points: FloatArray
     pairs: tuple[tuple[int, int], ...]
     distances: FloatArray
-    circumference: float
+    circumferences: tuple[float, ...]
 
     def tuples(self, parts: tuple[int, int]) -> list[Block]:
         """The points of both clusters, taken so many times, at each distance."""
@@ -52,14 +55,14 @@ def on_lattice(lattice: Lattice) -> Separations:
     """All distances along the time axis that the lattice has."""
     n = lattice.shape[0]
     if lattice.geometry == "torus":
-        pairs, circumference = [(0, k) for k in range(n // 2 + 1)], n * lattice.spacing
+        pairs, circumferences = [(0, k) for k in range(n // 2 + 1)], tuple(m * lattice.spacing for m in lattice.shape)
     else:
-        pairs, circumference = [(k, n - 1 - k) for k in range((n - 1) // 2, -1, -1)], math.inf
+        pairs, circumferences = [(k, n - 1 - k) for k in range((n - 1) // 2, -1, -1)], (math.inf,) * lattice.dim
     times = sorted({t for pair in pairs for t in pair})
     points = lattice.sites.reshape(n, -1, lattice.dim)[times, _middle(lattice)]
     number = {t: k for k, t in enumerate(times)}
     distances = lattice.spacing * np.array([float(j - i) for i, j in pairs])
-    return Separations(points, tuple((number[i], number[j]) for i, j in pairs), distances, circumference)
+    return Separations(points, tuple((number[i], number[j]) for i, j in pairs), distances, circumferences)
 
 
 def _middle(lattice: Lattice) -> int:
@@ -72,7 +75,7 @@ def in_space(lattice: Lattice) -> Separations:
     distances = np.linspace(0.0, FAR * max(1, lattice.shape[0] - 1) * lattice.spacing, NUM_DISTANCES)
     points = np.zeros((NUM_DISTANCES, lattice.dim))
     points[:, 0] = distances
-    return Separations(points, tuple((0, k) for k in range(NUM_DISTANCES)), distances, math.inf)
+    return Separations(points, tuple((0, k) for k in range(NUM_DISTANCES)), distances, (math.inf,) * lattice.dim)
 
 
 class FieldCumulants:

@@ -18,9 +18,12 @@ from nnft_mcmc.estimators.clusters import (
     label,
     monomials,
 )
+from nnft_mcmc.estimators.euclidean import Element, observables
+from nnft_mcmc.estimators.exchange import Exchange
 from nnft_mcmc.estimators.field_observables import CharacteristicFunction, Correlators
 from nnft_mcmc.estimators.positivity import Family, GramMatrices, PositivityTest, positivity_test
 from nnft_mcmc.estimators.reflections import Reflection, families
+from nnft_mcmc.estimators.symmetry import SymmetryTest, symmetry_test_of_fields
 from nnft_mcmc.exact import covariance_matrix
 from nnft_mcmc.exact.positivity import exponential_gram_matrix, product_gram_matrix
 from nnft_mcmc.runs.axiom_fields import Fields
@@ -124,6 +127,20 @@ class PointsWatcher(Watcher):
         self._done[chain] = stop
 
 
+def euclidean_tests(
+    elements: Sequence[Element], watchers: Sequence[PointsWatcher], false_alarm: float
+) -> dict[str, SymmetryTest]:
+    """Two for each element, sharing the rate; `watchers` saw its points and the moved points, in turn."""
+    found = {}
+    for element, here, there in zip(elements, watchers[::2], watchers[1::2], strict=True):
+        rms = float(np.sqrt(np.mean(here.fields**2)))
+        for kind, observable in observables(element.element, len(element.points), rms).items():
+            found[f"{element.name}, {kind}"] = symmetry_test_of_fields(
+                element.element, here.fields, there.fields, observable, false_alarm / (2 * len(elements))
+            )
+    return found
+
+
 class ClusterWatcher(Watcher):
     """Connected functions of two clusters, of independent draws or of chains."""
 
@@ -163,7 +180,6 @@ def cluster_tests(
         part = CumulantEstimate(estimate.value[those], estimate.replicas[:, those], estimate.num_draws)
         scale = variance ** (sum(parts) / 2)
         # min(parts) particles are exchanged at least.
-        power = min(parts) * (separations.points.shape[1] - 1) / 2
-        r, circumference = separations.distances, separations.circumference
-        found.append(clustering_test(label(parts), r, part, scale, false_alarm, circumference, power))
+        exchange = Exchange(separations.circumferences, min(parts))
+        found.append(clustering_test(label(parts), separations.distances, part, scale, false_alarm, exchange))
     return found

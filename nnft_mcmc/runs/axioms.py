@@ -16,7 +16,7 @@ from nnft_mcmc import _checks
 from nnft_mcmc.architectures import Architecture, IidNeurons, OnLattice
 from nnft_mcmc.estimators.clustering import Clustering
 from nnft_mcmc.estimators.clusters import PARTS, in_space, on_lattice
-from nnft_mcmc.estimators.euclidean import Element, observables, of_lattice, of_space
+from nnft_mcmc.estimators.euclidean import Element, of_lattice, of_space
 from nnft_mcmc.estimators.field_observables import Correlators
 from nnft_mcmc.estimators.group_actions import SignFlip
 from nnft_mcmc.estimators.permutations import ROUNDING, permutation_spread
@@ -36,6 +36,7 @@ from nnft_mcmc.runs.axiom_tests import (
     PositivityWatcher,
     Watcher,
     cluster_tests,
+    euclidean_tests,
     watch,
 )
 from nnft_mcmc.runs.config import Config
@@ -158,17 +159,10 @@ def _tested(what: _Theory, false_alarm: float, notes: tuple[str, ...]) -> Axioms
 
 def _euclidean(what: _Theory, watchers: list[PointsWatcher], false_alarm: float) -> Axiom:
     name = "Euclidean invariance"
-    tests: dict[str, SymmetryTest] = {}
-    number = 2 * len(what.elements)
-    for element, here, there in zip(what.elements, watchers[::2], watchers[1::2], strict=True):
-        rms = float(np.sqrt(np.mean(here.fields**2)))
-        for kind, observable in observables(element.element, len(element.points), rms).items():
-            try:
-                tests[f"{element.name}, {kind}"] = symmetry_test_of_fields(
-                    element.element, here.fields, there.fields, observable, false_alarm / number
-                )
-            except _checks.InputError as error:
-                return Axiom(name, {}, False, str(error), what.euclidean_note)
+    try:
+        tests = euclidean_tests(what.elements, watchers, false_alarm)
+    except _checks.InputError as error:
+        return Axiom(name, {}, False, str(error), what.euclidean_note)
     reason = "" if tests else "the lattice has no symmetry that moves its points."
     return Axiom(name, tests, any(t.is_violated for t in tests.values()), reason, what.euclidean_note)
 

@@ -5,6 +5,7 @@ import math
 import jax
 import numpy as np
 import pytest
+from scipy.special import k0
 from scipy.stats import binom
 
 from benchmarks import axioms as study
@@ -21,8 +22,10 @@ from nnft_mcmc.estimators.clusters import (
     monomials,
     on_lattice,
 )
+from nnft_mcmc.estimators.exchange import Exchange
 from nnft_mcmc.estimators.permutations import ROUNDING, permutation_spread
 from nnft_mcmc.estimators.single_neuron import williams
+from nnft_mcmc.exact import matern
 from nnft_mcmc.lattice import Lattice
 from nnft_mcmc.statistics import CumulantAccumulator, CumulantEstimate, TooFewDraws
 from tests.statistical.autoregressive import ar1
@@ -72,17 +75,68 @@ def test_floors_are_found_with_their_size():
 
 
 def test_a_torus_and_a_prefactor():
-    """cosh on a torus of circumference 14; R^-1/2 exp(-m R) in two dimensions. Controls: the other form is biased."""
+    """cosh on a torus of circumference 14; K_0(m R) in two dimensions. Controls: the other form is biased."""
     k = np.exp(-0.3 * DISTANCES) + np.exp(-0.3 * (14 - DISTANCES))
-    torus = outcomes(k, 0.001, 0.01, 20, circumference=14.0)
+    torus = outcomes(k, 0.001, 0.01, 20, exchange=Exchange((14.0,)))
     assert abs(np.mean([(t.rate - 0.3) / t.rate_error for t in torus])) < 1.0
     assert all(t.outcome == "decays" for t in torus)
     assert any(t.outcome != "decays" or abs(t.rate - 0.3) > 5 * t.rate_error for t in outcomes(k, 0.001, 0.01, 20))
-    k = np.exp(-0.5 * DISTANCES) / np.maximum(DISTANCES, 0.25) ** 0.5
-    plane = outcomes(k, 0.001, 0.01, 20, power=0.5)
+    k = k0(0.5 * np.maximum(DISTANCES, 0.25))
+    plane = outcomes(k, 0.001, 0.01, 20, exchange=Exchange((math.inf, math.inf)))
     assert abs(np.mean([(t.rate - 0.5) / t.rate_error for t in plane])) < 1.0
     assert plane[0].first_distance == 1.0
     assert np.mean([t.rate for t in outcomes(k, 0.001, 0.01, 20) if t.outcome == "decays"]) > 0.6
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_exchange_is_the_free_propagator_and_its_powers(dim):
+    """Up to a constant of each mass; on a torus the sum over images is that over the momenta of the torus."""
+    r, m = np.linspace(0.2, 3.0, 12), 1.3
+    boxed = Exchange((math.inf,) * dim)(np.array([m]), r)[0]
+    exact = matern(r, m, dim, 1.0)
+    np.testing.assert_allclose(boxed / boxed[0], exact / exact[0], rtol=1e-12)
+    pair = Exchange((math.inf,) * dim, 2)(np.array([2 * m]), r)[0]
+    np.testing.assert_allclose(pair, boxed**2, rtol=1e-12)
+    length, t = 6.0, np.linspace(0.5, 3.0, 6)
+    k = 2 * math.pi / length * np.arange(-60, 61)
+    k2 = sum(np.meshgrid(*[k**2] * (dim - 1))) if dim > 1 else np.zeros(1)
+    energy = np.sqrt(m**2 + np.ravel(k2))[:, None]
+    on_torus = (np.cosh(energy * (length / 2 - t)) / (energy * np.sinh(energy * length / 2))).sum(axis=0)
+    images = Exchange((length,) * dim)(np.array([m]), t)[0]
+    np.testing.assert_allclose(images / images[0], on_torus / on_torus[0], rtol=2 * math.exp(-1.5 * m * length))
+
+
+class OrnsteinZernike(Exchange):
+    """Control: the leading behaviour at large distances alone, exp(-m R)/R^1/2."""
+
+    def _single(self, mu, distance):
+        return np.exp(-mu * distance) / np.maximum(distance, 0.25) ** 0.5
+
+
+def test_the_mass_in_two_dimensions():
+    """Nearest-neighbour lattice of 16^2 sites, 24 sets of 500 fields: z of the pole mass 2 arsinh(m/2) has mean zero.
+
+    Within 4 of its errors. Control: the leading behaviour alone is more than 4 errors off.
+    """
+    torus, m = Lattice((16, 16), 1.0, "torus"), 0.5
+    p_hat = 4 * np.sin(np.pi * np.fft.fftfreq(16)) ** 2
+    size, places = 1 / np.sqrt(p_hat[:, None] + p_hat + m**2), on_lattice(torus)
+    z = []
+    for seed in range(24):
+        noise = np.random.default_rng(seed).standard_normal((500, 16, 16))
+        columns = np.moveaxis(np.fft.ifft2(np.fft.fft2(noise) * size).real, 2, 1)
+        copies = np.stack([np.roll(columns, -k, axis=2)[..., : len(places.points)] for k in range(16)], axis=2)
+        stream = FieldCumulants(places.tuples((1, 1)))
+        stream.update(copies.reshape(500, 256, -1))
+        estimate = stream.estimate()
+        found = [
+            clustering_test("f", places.distances, estimate, 1.0, 1e-3, kind(places.circumferences))
+            for kind in (Exchange, OrnsteinZernike)
+        ]
+        z.append([(f.rate - 2 * math.asinh(m / 2)) / f.rate_error for f in found])
+    mean, error = np.mean(z, axis=0), np.std(z, axis=0) / math.sqrt(len(z))
+    assert abs(mean[0]) < 4 * error[0] < 1.5
+    assert abs(mean[1]) > 4 * error[1]
 
 
 def test_a_gaussian_decay_has_no_floor():
@@ -195,7 +249,7 @@ def test_separations():
         apart = [abs(places.points[j, 0] - places.points[i, 0]) for i, j in places.pairs]
         np.testing.assert_allclose(apart, places.distances)
         assert places.tuples((2, 4))[1] == (places.pairs[1][0],) * 2 + (places.pairs[1][1],) * 4
-    assert torus.circumference == 6.0
+    assert torus.circumferences == (6.0,)
     assert space.distances[-1] == 8.0
     np.testing.assert_allclose(on_lattice(Lattice((4,), 1.0)).distances, [1.0, 3.0])
     assert [label(parts) for parts in PARTS] == ["<phi phi>", "<phi^2 phi^2>", "<phi^2 phi^4>"]
