@@ -5,12 +5,13 @@ from nnft_mcmc.estimators.generating import cumulant_scaling, generating_functio
 from nnft_mcmc.estimators.lattice_two_point import estimate_time_correlators, estimate_torus_two_point
 from nnft_mcmc.estimators.momentum_space import estimate_momentum_n_point, momentum_two_point
 from nnft_mcmc.estimators.n_point import estimate_n_point
-from nnft_mcmc.estimators.observables import Observable, observables
+from nnft_mcmc.estimators.observables import observables
 from nnft_mcmc.estimators.parameter_symmetry import absorbed
 from nnft_mcmc.estimators.partition_function import log_partition_ratio
-from nnft_mcmc.estimators.per_draw import has_virial, pair_weights, per_draw, separations, virial
+from nnft_mcmc.estimators.per_draw import has_virial, modes, pair_weights, per_draw, separations, virial
 from nnft_mcmc.estimators.positivity import positivity_test
 from nnft_mcmc.estimators.reweighting import reweight
+from nnft_mcmc.estimators.series import Observable
 from nnft_mcmc.estimators.single_neuron import williams
 from nnft_mcmc.estimators.symmetry import symmetry_test, symmetry_test_of_fields
 
@@ -26,6 +27,7 @@ __all__ = [
     "generating_functional",
     "has_virial",
     "log_partition_ratio",
+    "modes",
     "momentum_two_point",
     "observables",
     "pair_weights",

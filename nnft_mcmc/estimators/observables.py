@@ -8,31 +8,17 @@ whose mean is f(<O>) and whose autocorrelated error is that of f. So errors, R-h
 come from the same functions.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nnft_mcmc.estimators.per_draw import separations
+from nnft_mcmc.estimators.effective_mass import effective_mass, plateau, torus_effective_mass
+from nnft_mcmc.estimators.per_draw import axis_momenta, longest_axes, separations
+from nnft_mcmc.estimators.series import MINIMUM_SIGNAL, Observable, Series, linearised
 from nnft_mcmc.lattice import Lattice
 from nnft_mcmc.statistics import gamma_method
-
-Series = NDArray[np.float64]
-Coordinates = NDArray[np.float64]
-
-# An effective mass is a ratio of correlators; below this signal-to-noise ratio it is NaN rather than noise.
-MINIMUM_SIGNAL = 4.0
-
-
-@dataclass(frozen=True)
-class Observable:
-    """`series` (chain, draw) or (chain, draw, k), with the coordinate of k, a length, in the latter case."""
-
-    series: Series
-    coords: NDArray[np.float64] | None = None
-    note: str = ""
 
 
 def observables(kept: Mapping[str, Series], lattice: Lattice) -> dict[str, Observable]:
@@ -40,12 +26,27 @@ def observables(kept: Mapping[str, Series], lattice: Lattice) -> dict[str, Obser
     return of_moments(moments(kept, lattice), lattice)
 
 
+# Per-draw numbers whose means are observables as they are.
+_MEANS = (
+    "phi2",
+    "phi4",
+    "phi2_mid",
+    "phi4_mid",
+    "magnetization",
+    "nearest_neighbour",
+    "two_point",
+    "correlator",
+    "propagator",
+    "action",
+    "virial",
+)
+
+
 def moments(kept: Mapping[str, Any], lattice: Lattice) -> dict[str, Any]:
     """The numbers of each draw of whose means all observables are functions; arrays of NumPy or of JAX alike."""
     magnetization = kept["magnetization"]
-    same = ("phi2", "phi4", "phi2_mid", "phi4_mid", "two_point", "correlator", "action", "virial")
     return {
-        **{name: kept[name] for name in same if name in kept},
+        **{name: kept[name] for name in _MEANS if name in kept},
         "abs_magnetization": abs(magnetization),
         "susceptibility": lattice.num_sites * lattice.cell_volume * magnetization**2,
         "magnetization4": magnetization**4,
@@ -54,80 +55,90 @@ def moments(kept: Mapping[str, Any], lattice: Lattice) -> dict[str, Any]:
 
 def of_moments(series: Mapping[str, Series], lattice: Lattice) -> dict[str, Observable]:
     """Every observable from series of `moments`, each (chain, draw, ...)."""
-    t = separations(lattice)
-    m2 = series["susceptibility"] / (lattice.num_sites * lattice.cell_volume)
-    scalars = {
-        "phi2": series["phi2"],
-        "phi4": series["phi4"],
-        "phi2_mid": series["phi2_mid"],
-        "phi4_mid": series["phi4_mid"],
-        "abs_magnetization": series["abs_magnetization"],
-        "susceptibility": series["susceptibility"],
-        "binder": binder(m2, series["magnetization4"]),
-        **{name: series[name] for name in ("action", "virial") if name in series},
+    volume = lattice.num_sites * lattice.cell_volume
+    m2 = series["susceptibility"] / volume
+    names = ("phi2", "phi4", "phi2_mid", "phi4_mid", "magnetization", "abs_magnetization", "susceptibility")
+    found = {name: Observable(series[name]) for name in names}
+    found |= {
+        "connected_susceptibility": Observable(connected_susceptibility(m2, series["abs_magnetization"], volume)),
+        "binder": Observable(binder(m2, series["magnetization4"])),
+        "excess_kurtosis": Observable(excess_kurtosis(series["phi2_mid"], series["phi4_mid"])),
     }
-    found = {name: Observable(values) for name, values in scalars.items()}
-    found["two_point"] = Observable(series["two_point"], t)
-    found["correlator"] = Observable(series["correlator"], t)
-    if len(t) > 2:
-        effective = torus_effective_mass if lattice.geometry == "torus" else effective_mass
-        mass, at = effective(series["correlator"], t)
-        found["effective_mass"] = Observable(mass, at)
-        found["mass"] = plateau(mass, at)
+    if "action" in series:
+        found["action"] = Observable(series["action"])
+        found["action_density"] = Observable(series["action"] / volume)
+    found |= {name: Observable(series[name]) for name in ("nearest_neighbour", "virial") if name in series}
+    return found | _of_torus(series, lattice) | _of_time(series, lattice)
+
+
+def _of_torus(series: Mapping[str, Series], lattice: Lattice) -> dict[str, Observable]:
+    """What is made of the propagator along the axes; nothing in a box, where momentum is not conserved."""
+    if "propagator" not in series:
+        return {}
+    propagator = series["propagator"][..., longest_axes(lattice), :].mean(axis=-2)
+    found = {"propagator": Observable(propagator, axis_momenta(lattice), note="coords are momenta, in 1/length")}
+    if max(lattice.shape) > 1:
+        found["correlation_length"] = correlation_length(propagator, lattice)
     return found
 
 
-def linearised(value: Series, gradient: Series, series: Series) -> Series:
-    """value (M,) and gradient (M, K) of M functions of the means of series (chain, draw, K); (chain, draw, M)."""
-    return value + (series - series.mean(axis=(0, 1))) @ gradient.T
+def _of_time(series: Mapping[str, Series], lattice: Lattice) -> dict[str, Observable]:
+    """Two-point functions in time and what is made of them."""
+    t, correlator = separations(lattice), series["correlator"]
+    found = {"two_point": Observable(series["two_point"], t), "correlator": Observable(correlator, t)}
+    if len(t) > 2:
+        if lattice.geometry == "torus":
+            found["log_effective_mass"] = effective_mass(correlator, t)
+            found["effective_mass"] = torus_effective_mass(correlator, t)
+        else:
+            found["effective_mass"] = effective_mass(correlator, t)
+        found["mass"] = plateau(found["effective_mass"])
+    return found
 
 
 def binder(magnetization2: Series, magnetization4: Series) -> Series:
     """U4 = 1 - <M^4>/(3 <M^2>^2)."""
-    powers = np.stack([magnetization2, magnetization4], axis=-1)
-    m2, m4 = powers.mean(axis=(0, 1))
-    value = 1 - m4 / (3 * m2**2)
-    gradient = np.array([2 * m4 / (3 * m2**3), -1 / (3 * m2**2)])
-    return linearised(np.array([value]), gradient[None], powers)[..., 0]
+    return -excess_kurtosis(magnetization2, magnetization4) / 3
 
 
-def effective_mass(correlator: Series, t: Coordinates) -> tuple[Series, Coordinates]:
-    """m(t + a/2) = ln[C(t)/C(t + a)]/a and its t + a/2, in units of 1/length; NaN where C is lost in its noise."""
-    c, spacing = _above_noise(correlator), t[1] - t[0]
-    k = np.arange(len(c) - 1)
-    gradient = np.zeros((len(k), len(c)))
-    gradient[k, k], gradient[k, k + 1] = 1 / (spacing * c[:-1]), -1 / (spacing * c[1:])
-    return linearised(np.log(c[:-1] / c[1:]) / spacing, gradient, correlator), (t[:-1] + t[1:]) / 2
+def excess_kurtosis(second: Series, fourth: Series) -> Series:
+    """<x^4>/<x^2>^2 - 3, zero for a normal x of mean zero; `second` and `fourth` are series of x^2 and x^4.
 
-
-def torus_effective_mass(correlator: Series, t: Coordinates) -> tuple[Series, Coordinates]:
-    """m(t) = arccosh[(C(t - a) + C(t + a))/2C(t)]/a and its t > 0; NaN where C is lost in its noise.
-
-    C(t) is a sum of cosh(m (T/2 - t)) on a torus of length T.
+    G_c4(x, x, x, x) = excess_kurtosis <phi(x)^2>^2.
     """
-    c, spacing = _above_noise(correlator), t[1] - t[0]
-    k = np.arange(1, len(c) - 1)
-    cosh = (c[k - 1] + c[k + 1]) / (2 * c[k])
-    with np.errstate(invalid="ignore"):  # noise can push the ratio below 1, where no mass exists
-        value, slope = np.arccosh(cosh) / spacing, 1 / (spacing * np.sqrt(cosh**2 - 1))
-    gradient = np.zeros((len(k), len(c)))
-    rows = np.arange(len(k))
-    gradient[rows, k - 1] = gradient[rows, k + 1] = slope / (2 * c[k])
-    gradient[rows, k] = -slope * cosh / c[k]
-    return linearised(value, gradient, correlator), t[k]
+    powers = np.stack([second, fourth], axis=-1)
+    m2, m4 = powers.mean(axis=(0, 1))
+    gradient = np.array([-2 * m4 / m2**3, 1 / m2**2])
+    return linearised(np.array([m4 / m2**2 - 3]), gradient[None], powers)[..., 0]
 
 
-def _above_noise(correlator: Series) -> Series:
-    """The mean of C, NaN where it is less than MINIMUM_SIGNAL of its errors."""
-    estimate = gamma_method(correlator)
-    return np.where(estimate.value > MINIMUM_SIGNAL * estimate.error, estimate.value, np.nan)
+def connected_susceptibility(magnetization2: Series, abs_magnetization: Series, volume: float) -> Series:
+    """V (<M^2> - <|M|>^2), the susceptibility where the symmetry is broken; V the volume, a length^d."""
+    powers = np.stack([magnetization2, abs_magnetization], axis=-1)
+    m2, m1 = powers.mean(axis=(0, 1))
+    gradient = volume * np.array([1.0, -2 * m1])
+    return linearised(np.array([volume * (m2 - m1**2)]), gradient[None], powers)[..., 0]
 
 
-def plateau(mass: Series, t: NDArray[np.float64]) -> Observable:
-    """Mean of the effective masses in the middle third of the separations: past the excited states, off the edges."""
-    window = (t >= t[-1] / 3) & (t <= 2 * t[-1] / 3)
-    window = window if window.any() else np.ones_like(window)
-    chosen = t[window]
-    return Observable(
-        mass[..., window].mean(axis=-1), note=f"effective mass averaged over {chosen[0]:g} <= t <= {chosen[-1]:g}"
-    )
+def correlation_length(propagator: Series, lattice: Lattice) -> Observable:
+    """The second-moment correlation length, in units of length,
+
+        xi = a (G(0)/G(p) - 1)^(1/2) / (2 sin(pi/L)),     p = 2 pi/(L a) along the longest axes, of L sites each
+
+    (F. Cooper, B. Freedman and D. Preston, Nucl. Phys. B 210 (1982) 210). `propagator` (chain, draw, k), modes 0, 1, ..
+    Of a free field on the lattice it is 1/m exactly.
+    """
+    powers = propagator[..., :2]
+    zero, one = powers.mean(axis=(0, 1))
+    ratio = linearised(np.array([zero / one - 1]), np.array([[1 / one, -zero / one**2]]), powers)[..., 0]
+    estimate = gamma_method(ratio)
+    scale = lattice.spacing / (2 * math.sin(math.pi / max(lattice.shape)))
+    signal = float(estimate.value / estimate.error)
+    if not signal > MINIMUM_SIGNAL:
+        reason = (
+            f"G(0)/G(p) - 1 = {float(estimate.value):.2g} is {signal:.2g} times its error and {MINIMUM_SIGNAL:g} are"
+            " required; draw more, or take a smaller lattice"
+        )
+        return Observable(np.full(ratio.shape, np.nan), reasons=(reason,))
+    xi = scale * math.sqrt(estimate.value)
+    return Observable(xi + (ratio - estimate.value) * xi / (2 * estimate.value))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from nnft_mcmc.estimators.observables import Observable, Series
+from nnft_mcmc.estimators.series import Observable, Series
 from nnft_mcmc.statistics.pareto import MINIMUM_TAIL, largest_pareto_k, pareto_k, tail_length
 
 

@@ -31,8 +31,9 @@ from numpy.typing import NDArray
 
 from nnft_mcmc import _checks
 from nnft_mcmc.ensemble import Ensemble
-from nnft_mcmc.estimators.observables import Observable, moments, of_moments
+from nnft_mcmc.estimators.observables import moments, of_moments
 from nnft_mcmc.estimators.per_draw import per_draw
+from nnft_mcmc.estimators.series import Observable
 from nnft_mcmc.estimators.streaming import MEMORY, Progress
 from nnft_mcmc.field_evaluation import bytes_of
 from nnft_mcmc.statistics.pareto import MINIMUM_TAIL, largest_pareto_k, pareto_k, tail_length

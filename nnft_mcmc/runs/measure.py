@@ -1,7 +1,12 @@
-"""`nnft measure`: observables of a run with autocorrelated errors, tau_int, ESS and R-hat."""
+"""`nnft measure`: observables of a run with autocorrelated errors, tau_int, ESS and R-hat.
 
+An error of chains shorter than MINIMUM_TAU_INTS tau_int (tau_int = 1/2 at least) is not known: it is NaN, with a
+reason. So is what the draws leave undefined.
+"""
+
+import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +23,20 @@ with warnings.catch_warnings():
     import arviz
 
 
+MINIMUM_TAU_INTS = 50  # draws per chain in units of tau_int, below which tau_int itself is not known
+
+
 @dataclass(frozen=True)
 class Measurement:
-    """An observable with its estimate and rank-normalised split R-hat, entry by entry."""
+    """An observable with its estimate and rank-normalised split R-hat, entry by entry.
+
+    reasons: why a number of an entry is NaN, "" where none is; one for each entry, a scalar has one.
+    """
 
     observable: Observable
     estimate: Estimate
     rhat: np.ndarray
+    reasons: tuple[str, ...]
 
     def table(self) -> dict[str, Any]:
         """What `nnft measure --json` prints of it; lists beside `coords` for an array."""
@@ -35,6 +47,9 @@ class Measurement:
             table["coords"] = plain(self.observable.coords)
         if self.observable.note:
             table["note"] = self.observable.note
+        if any(self.reasons):
+            listed = [reason or None for reason in self.reasons]
+            table["reason"] = listed[0] if self.observable.coords is None else listed
         return table
 
 
@@ -45,7 +60,38 @@ def measure(run: RunDirectory) -> dict[str, Measurement]:
     ratio = log_partition_ratio(arrays["sample_stats"])
     if ratio is not None:
         found["log_partition_ratio"] = ratio
-    return {name: Measurement(o, gamma_method(o.series), rhat(o.series)) for name, o in found.items()}
+    return {name: measurement(o) for name, o in found.items()}
+
+
+def measurement(observable: Observable) -> Measurement:
+    """An observable with its numbers, those that the draws do not support taken out."""
+    raw = gamma_method(observable.series)
+    draws_per_chain = observable.series.shape[1]
+    # False where tau_int is undefined: there is no error then either.
+    short = np.asarray(draws_per_chain < MINIMUM_TAU_INTS * np.maximum(raw.tau_int, 0.5))
+    estimate = replace(raw, error=np.where(short, np.nan, raw.error)[()])
+    given = observable.reasons or ("",) * max(1, raw.value.size)
+    reasons = tuple(
+        reason or _why(*numbers, draws_per_chain)
+        for reason, *numbers in zip(
+            given, raw.value.ravel(), raw.error.ravel(), raw.tau_int.ravel(), short.ravel(), strict=True
+        )
+    )
+    return Measurement(observable, estimate, rhat(observable.series), reasons)
+
+
+def _why(value: float, error: float, tau_int: float, short: bool, draws_per_chain: int) -> str:
+    if not math.isfinite(value):
+        return "a draw is not finite"
+    if not math.isfinite(error):
+        return "no draw differs from another: a constant, or a sampler that is stuck"
+    if not short:
+        return ""
+    needed = math.ceil(MINIMUM_TAU_INTS * max(tau_int, 0.5))
+    return (
+        f"{draws_per_chain} draws per chain are fewer than {MINIMUM_TAU_INTS} tau_int = {needed}, so the error is not"
+        f" known; take {needed - draws_per_chain} draws more at least, or thin more"
+    )
 
 
 def rhat(series: np.ndarray) -> np.ndarray:

@@ -94,10 +94,23 @@ def _number(value: float, digits: int) -> str:
     return f"{value:.{digits}g}" if math.isfinite(value) else "undefined"
 
 
+def _labels(name: str, m: Measurement) -> list[str]:
+    coords = m.observable.coords
+    return [name] if coords is None else [f"{name}({t:g})" for t in coords]
+
+
+def _reasons(name: str, m: Measurement) -> list[str]:
+    """Why numbers are undefined, entries with the same reason together."""
+    labels: dict[str, list[str]] = {}
+    for label, reason in zip(_labels(name, m), m.reasons, strict=True):
+        if reason:
+            labels.setdefault(reason, []).append(label)
+    return [f"{', '.join(entries)}: undefined, because {reason}" for reason, entries in labels.items()]
+
+
 def _entries(name: str, m: Measurement) -> list[list[str]]:
-    e, coords = m.estimate, m.observable.coords
+    e, labels = m.estimate, _labels(name, m)
     columns = [np.atleast_1d(x) for x in (e.value, e.error, e.tau_int, e.ess, m.rhat)]
-    labels = [name] if coords is None else [f"{name}({t:g})" for t in coords]
     return [
         [label, with_error(v, s), _number(tau, 3), _number(float(np.rint(ess)), 6), _number(r, 5)]
         for label, v, s, tau, ess, r in zip(labels, *columns, strict=True)
@@ -111,6 +124,7 @@ def measurements(found: dict[str, Measurement]) -> str:
     rows = [row for name, m in found.items() if name != same for row in _entries(name, m)]
     notes = ["correlator: equal to two_point in one dimension"] if same else []
     notes += [f"{name}: {m.observable.note}" for name, m in found.items() if m.observable.note]
+    notes += [line for name, m in found.items() if name != same for line in _reasons(name, m)]
     return "\n".join([table(["observable", "value ± error", "tau_int", "ESS", "R-hat"], rows), *notes])
 
 

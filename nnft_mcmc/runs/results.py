@@ -12,11 +12,11 @@ import xarray as xr
 
 from nnft_mcmc import _checks
 from nnft_mcmc.ensemble import Ensemble
-from nnft_mcmc.estimators import per_draw, separations
+from nnft_mcmc.estimators import modes, per_draw, separations
 from nnft_mcmc.lattice import Lattice
 from nnft_mcmc.sampling import Chains, Chunk, Position, PriorDraws, Sampler, chunk_lengths
 
-SEPARATION = "separation"
+SEPARATION, AXIS, MODE = "separation", "axis", "mode"
 
 # Buffers of a chunk, on the device and on their way to a file, stay below this.
 CHUNK_BYTES = 8 * 2**20
@@ -32,6 +32,8 @@ def dims_of(group: str, name: str, ndim: int, lattice: Lattice) -> tuple[str, ..
         rest = lattice.axis_names
     elif name in ("two_point", "correlator"):
         rest = (SEPARATION,)
+    elif name == "propagator":
+        rest = (AXIS, MODE)
     else:
         rest = tuple(f"{name}_dim_{k}" for k in range(ndim - 2))
     return ("chain", "draw", *rest)
@@ -39,7 +41,8 @@ def dims_of(group: str, name: str, ndim: int, lattice: Lattice) -> tuple[str, ..
 
 def label(arrays: Mapping[str, Mapping[str, np.ndarray]], lattice: Lattice) -> xr.DataTree:
     """Arrays by group and name as a labelled tree."""
-    coordinates = {**lattice.coordinates, SEPARATION: separations(lattice)}
+    axes = {AXIS: np.array(lattice.axis_names), MODE: modes(lattice)}
+    coordinates = {**lattice.coordinates, SEPARATION: separations(lattice), **axes}
     groups = {}
     for group, members in arrays.items():
         variables = {name: (dims_of(group, name, np.ndim(a), lattice), a) for name, a in members.items()}

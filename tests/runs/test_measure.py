@@ -65,9 +65,11 @@ def test_schema_of_a_free_ensemble_of_one_site(tmp_path):
     code, printed = answer("measure", run.path)
     assert code == 0
     assert not {"action", "mass", "effective_mass"} & printed["observables"].keys()
-    assert printed["observables"]["phi2"]["rhat"] is None
-    assert math.isfinite(printed["observables"]["phi2"]["error"])
-    assert "undefined" in command("measure", run.path)[1]
+    phi2 = printed["observables"]["phi2"]
+    assert math.isfinite(phi2["value"])
+    assert phi2["rhat"] is phi2["error"] is None
+    assert "6 draws per chain are fewer than 50 tau_int" in phi2["reason"]
+    assert "undefined, because 6 draws" in command("measure", run.path)[1]
 
 
 def test_values_on_a_line(run, phi):
@@ -82,9 +84,14 @@ def test_values_on_a_line(run, phi):
         "phi2_mid": np.mean(phi[..., 3] ** 2),
         "phi4_mid": np.mean(phi[..., 3] ** 4),
         "abs_magnetization": np.mean(np.abs(magnetization)),
+        "magnetization": np.mean(magnetization),
         "susceptibility": 7 * SPACING * m2,
+        "connected_susceptibility": 7 * SPACING * (m2 - np.mean(np.abs(magnetization)) ** 2),
         "binder": 1 - m4 / (3 * m2**2),
+        "excess_kurtosis": np.mean(phi[..., 3] ** 4) / np.mean(phi[..., 3] ** 2) ** 2 - 3,
+        "nearest_neighbour": np.mean(phi[..., 1:] * phi[..., :-1]),
         "action": COUPLING * np.mean(phi**4 @ trapezoid),
+        "action_density": COUPLING * np.mean(phi**4 @ trapezoid) / (7 * SPACING),
         "two_point": pairs,
         "correlator": pairs,
         "effective_mass": np.log(np.divide(pairs[:-1], pairs[1:])) / SPACING,
@@ -106,6 +113,8 @@ def test_values_on_a_plane(plane):
 
     np.testing.assert_allclose(value["two_point"], from_centre(line), rtol=1e-12)
     np.testing.assert_allclose(value["correlator"], from_centre(slices), rtol=1e-12)
+    links = np.concatenate([(phi[..., 1:, :] * phi[..., :-1, :]).ravel(), (phi[..., 1:] * phi[..., :-1]).ravel()])
+    np.testing.assert_allclose(value["nearest_neighbour"], links.mean(), rtol=1e-12)
     np.testing.assert_allclose(
         value["susceptibility"], 12 * SPACING**2 * np.mean(phi.mean(axis=(2, 3)) ** 2), rtol=1e-12
     )
@@ -150,6 +159,44 @@ def test_effective_mass_lost_in_noise_is_undefined(run, tmp_path):
     for number in NUMBERS:
         assert [x is None for x in printed["observables"]["effective_mass"][number]] == [False, False, True]
     assert isinstance(printed["observables"]["mass"]["value"], float)  # the plateau lies at smaller t
+    assert "mass" not in {name for name, o in printed["observables"].items() if "reason" in o} - {"effective_mass"}
+    reasons = printed["observables"]["effective_mass"]["reason"]
+    assert reasons[:2] == [None, None]
+    assert "C(1.5)" in reasons[2]
+    assert "lost in noise" in reasons[2]
+
+
+def test_a_plateau_with_an_undefined_entry_is_undefined(run, tmp_path):
+    """The window of seven sites is t = 0.75; nothing is averaged over what is left."""
+
+    def noise(correlator):
+        correlator[..., 1] = np.random.default_rng(2).normal(size=correlator.shape[:2])
+        return correlator
+
+    noisy = tampered(run, tmp_path / "noisy", "observables/correlator", noise)
+    _, printed = answer("measure", noisy.path)
+    mass = printed["observables"]["mass"]
+    assert mass["value"] is None
+    assert mass["error"] is None
+    assert "t = 0.75" in mass["reason"]
+    assert "mass: undefined, because effective_mass is undefined at t = 0.75" in command("measure", noisy.path)[1]
+
+
+def test_errors_of_chains_that_are_too_short_are_undefined(run, tmp_path):
+    """A random walk has no tau_int that its draws know; the value stays, the reason says how many draws are missing."""
+
+    def walk(phi2):
+        return np.random.default_rng(3).normal(size=phi2.shape).cumsum(axis=1)
+
+    slow = tampered(run, tmp_path / "slow", "observables/phi2", walk)
+    _, printed = answer("measure", slow.path)
+    phi2 = printed["observables"]["phi2"]
+    assert isinstance(phi2["value"], float)
+    assert phi2["error"] is None
+    needed = math.ceil(50 * phi2["tau_int"])
+    assert f"4000 draws per chain are fewer than 50 tau_int = {needed}" in phi2["reason"]
+    assert f"take {needed - 4000} draws more" in phi2["reason"]
+    assert "reason" not in printed["observables"]["phi4"]
 
 
 def test_table(run):
