@@ -24,7 +24,7 @@ from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.lattice import Lattice
 from nnft_mcmc.sampling import Sampler
 
-STORABLE = ("field", "parameters")
+STORABLE = ("field", "parameters", "operators")
 SECTIONS = ("architecture", "lattice", "insertion", "sampler", "run")
 
 

@@ -13,10 +13,11 @@ import xarray as xr
 from nnft_mcmc import _checks
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.estimators import modes, per_draw, separations
+from nnft_mcmc.estimators.operators import POWERS, time_slices
 from nnft_mcmc.lattice import Lattice
 from nnft_mcmc.sampling import Chains, Chunk, Position, PriorDraws, Sampler, chunk_lengths
 
-SEPARATION, AXIS, MODE = "separation", "axis", "mode"
+SEPARATION, AXIS, MODE, OPERATOR = "separation", "axis", "mode", "operator"
 
 # Buffers of a chunk, on the device and on their way to a file, stay below this.
 CHUNK_BYTES = 8 * 2**20
@@ -30,6 +31,8 @@ def dims_of(group: str, name: str, ndim: int, lattice: Lattice) -> tuple[str, ..
     """Names of the dimensions of an array (chain, draw, ...) of the schema."""
     if (group, name) == ("posterior", "field"):
         rest = lattice.axis_names
+    elif (group, name) == ("posterior", "operators"):
+        rest = (OPERATOR, lattice.axis_names[0])
     elif name in ("two_point", "correlator"):
         rest = (SEPARATION,)
     elif name == "propagator":
@@ -41,7 +44,8 @@ def dims_of(group: str, name: str, ndim: int, lattice: Lattice) -> tuple[str, ..
 
 def label(arrays: Mapping[str, Mapping[str, np.ndarray]], lattice: Lattice) -> xr.DataTree:
     """Arrays by group and name as a labelled tree."""
-    axes = {AXIS: np.array(lattice.axis_names), MODE: modes(lattice)}
+    powers = np.array([f"phi{k}" if k > 1 else "phi" for k in POWERS])
+    axes = {AXIS: np.array(lattice.axis_names), MODE: modes(lattice), OPERATOR: powers}
     coordinates = {**lattice.coordinates, SEPARATION: separations(lattice), **axes}
     groups = {}
     for group, members in arrays.items():
@@ -54,13 +58,15 @@ def label(arrays: Mapping[str, Mapping[str, np.ndarray]], lattice: Lattice) -> x
 
 
 def collector(ensemble: Ensemble, store: tuple[str, ...]) -> Callable[[Position], dict[str, dict[str, jax.Array]]]:
-    """What is kept of each draw: the observables, and of `field` and `parameters` those asked for."""
+    """What is kept of each draw: the observables, and of `field`, `parameters` and `operators` those asked for."""
     observe = per_draw(ensemble)
 
     def collect(position: Position) -> dict[str, dict[str, jax.Array]]:
         posterior = dict(position.theta) if "parameters" in store else {}
         if "field" in store:
             posterior["field"] = position.field
+        if "operators" in store:
+            posterior["operators"] = time_slices(position.field)
         kept = {"observables": observe(position.theta, position.field)}
         return {"posterior": posterior, **kept} if posterior else kept
 
@@ -72,6 +78,8 @@ def chunk_length(ensemble: Ensemble, sampler: Sampler, store: tuple[str, ...]) -
     per_draw_bytes = 8 * sampler.num_chains * 32
     if "field" in store:
         per_draw_bytes += 8 * sampler.num_chains * ensemble.lattice.num_sites
+    if "operators" in store:
+        per_draw_bytes += 8 * sampler.num_chains * len(POWERS) * ensemble.lattice.shape[0]
     if "parameters" in store:
         sizes = [np.prod((*d.batch_shape, *d.event_shape)) for d in ensemble.architecture.prior().values()]
         per_draw_bytes += 8 * sampler.num_chains * int(sum(sizes))
