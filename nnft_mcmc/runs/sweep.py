@@ -3,6 +3,9 @@
     DIR/sweep.json                    the grid: configuration, varied entries, and each point's name, settings and seed
     DIR/width=10,coupling=0.5/        the run of one point
 
+Entries in one --over, separated by semicolons, vary together, as the spacing and the number of sites do in a box of
+given size; several --over make a grid.
+
 Points are compared and extrapolated, so their errors must be independent: each has a seed of its own, derived from
 run.seed and the name of the point, unless run.seed is varied itself. A point that is complete is left alone and one
 that is not is resumed, so the same command goes on after an interruption; another grid in the same place is refused.
@@ -31,7 +34,7 @@ from nnft_mcmc.runs.stopping import StopRequest
 from nnft_mcmc.runs.store import RunDirectory
 from nnft_mcmc.sampling.devices import Layout, by_first, everyone
 
-FORMAT = 1
+FORMAT = 2
 SEED = "run.seed"
 
 
@@ -59,11 +62,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A grid of points over a configuration."""
+    """A grid of points over a configuration; the entries of one element of `varied` vary together."""
 
     path: Path
     tables: dict[str, Any]
-    varied: dict[str, list[Any]]
+    varied: list[dict[str, list[Any]]]
     points: list[Point]
 
     @property
@@ -84,7 +87,7 @@ class Sweep:
             _create(file, json.dumps(self.description(), indent=2))
         except OSError as error:
             raise _checks.InputError(f"cannot write {file}: {error.strerror}; give another --out directory.") from None
-        before, now = _read(file), self.description()
+        before, now = read_description(file), self.description()
         changed = configuration.changed_keys(now["config"], before["config"])
         changed = [key for key in changed if key != LENGTH]
         if now["over"] != before["over"] or changed:
@@ -103,14 +106,16 @@ class Sweep:
 def plan(file: Path, settings: Sequence[str], over: Sequence[str], path: Path) -> Sweep:
     """The grid of a configuration file over `section.key=v1,v2,...`; everything in it is checked."""
     tables = configuration.override(configuration.read_tables(file), settings)
-    varied = dict(_values(text) for text in over)
-    if len(varied) != len(over):
+    varied = [_together(text) for text in over]
+    keys = [key for group in varied for key in group]
+    if len(set(keys)) != len(keys):
         raise _checks.InputError("--over names one entry twice; give all of its values in one --over.")
     base = configuration.resolve(tables)
-    labels = _labels(list(varied))
+    labels = _labels(keys)
     points = []
-    for index, values in enumerate(itertools.product(*varied.values())):
-        chosen = dict(zip(varied, values, strict=True))
+    columns = [list(zip(*group.values(), strict=True)) for group in varied]
+    for index, values in enumerate(itertools.product(*columns)):
+        chosen = dict(zip(keys, itertools.chain.from_iterable(values), strict=True))
         name = ",".join(f"{labels[key]}={_in_a_name(value)}" for key, value in chosen.items())
         seed = chosen[SEED] if SEED in chosen else _derived_seed(base.run.seed, name)
         changes = [f"{key}={_toml(value)}" for key, value in {**chosen, SEED: seed}.items()]
@@ -165,6 +170,16 @@ def as_json(sweep: Sweep, found: Mapping[str, Mapping[str, Measurement]]) -> dic
     }
 
 
+def _together(text: str) -> dict[str, list[Any]]:
+    """`section.key=v1,v2,...; section.key=...` as entries with equally many values each."""
+    group = dict(_values(part) for part in text.split(";"))
+    if len({len(values) for values in group.values()}) > 1 or len(group) != text.count(";") + 1:
+        raise _checks.InputError(
+            f"--over {text!r} varies entries together; give each once, and equally many values of each."
+        )
+    return group
+
+
 def _values(text: str) -> tuple[str, list[Any]]:
     """`section.key=v1,v2,...` as the name of the entry and its values, read as TOML or else as plain strings."""
     key, separator, listed = text.partition("=")
@@ -209,8 +224,9 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, float) and abs(value) == float("inf") else value
 
 
-def _grid_of(over: Mapping[str, Sequence[Any]]) -> str:
-    return "over " + "; ".join(f"{key}={','.join(map(str, values))}" for key, values in over.items())
+def _grid_of(over: Sequence[Mapping[str, Sequence[Any]]]) -> str:
+    groups = ["; ".join(f"{key}={','.join(map(str, values))}" for key, values in group.items()) for group in over]
+    return " ".join(f"--over {group!r}" for group in groups)
 
 
 def _create(file: Path, text: str) -> None:
@@ -227,9 +243,12 @@ def _create(file: Path, text: str) -> None:
         temporary.unlink()
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_description(file: Path) -> dict[str, Any]:
+    """What sweep.json holds."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _checks.InputError(f"cannot read {file}: {error.strerror}; give the directory of a sweep.") from None
     except (json.JSONDecodeError, UnicodeDecodeError):
         found = None
     if not isinstance(found, dict) or found.get("format") != FORMAT:

@@ -25,7 +25,7 @@ def test_points(swept):
     _, folder, out = swept
     described = json.loads((folder / "sweep.json").read_text())
     assert [point["name"] for point in described["points"]] == NAMES
-    assert described["over"] == {"insertion.coupling": [0.25, 0.5], "lattice.shape": [[3]]}
+    assert described["over"] == [{"insertion.coupling": [0.25, 0.5]}, {"lattice.shape": [[3]]}]
     assert {entry.name for entry in folder.iterdir()} == {"sweep.json", *NAMES}
     for point in described["points"]:
         run = RunDirectory(folder / point["name"])
@@ -52,6 +52,16 @@ def test_grid(tmp_path):
     assert [point["name"].partition(",")[2] for point in found["points"]] == ["shape=3", "shape=5"] * 2
     assert len({point["seed"] for point in found["points"]}) == 4
     assert not found["complete"]
+
+
+def test_entries_that_vary_together(tmp_path):
+    """A box of given size at two spacings, at two couplings."""
+    box = "lattice.spacing=0.5,0.25; lattice.shape=[3],[5]"
+    sweep = ["sweep", write(tmp_path / "c.toml", **SMALL), "--over", box, "--over", "insertion.coupling=1,2"]
+    points = answer(*sweep, "--out", tmp_path, "--list")[1]["points"]
+    assert [point["name"] for point in points] == [
+        f"spacing={a},shape={n},coupling={c}" for a, n in ((0.5, 3), (0.25, 5)) for c in (1, 2)
+    ]
 
 
 def test_seeds_that_are_varied_are_taken(tmp_path):
@@ -106,9 +116,14 @@ def test_a_sweep_can_grow(swept, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (["--over", "run.seed=1,2"], "holds another sweep (over insertion.coupling=0.25,0.5; lattice.shape=[3])"),
+        (
+            ["--over", "run.seed=1,2"],
+            "holds another sweep (--over 'insertion.coupling=0.25,0.5' --over 'lattice.shape=[3]')",
+        ),
         (["--set", "lattice.spacing=0.25"], "the configuration differs in lattice.spacing"),
         (["--over", "insertion.coupling=1"], "--over names one entry twice"),
+        (["--over", "run.seed=1,2; architecture.width=4"], "equally many values of each"),
+        (["--over", "run.seed=1,2; run.seed=3,4"], "give each once"),
         (["--over", "insertion=1"], "is not of the form section.key=v1,v2"),
         (["--over", "insertion.coupling"], "is not of the form section.key=v1,v2"),
         (["--over", "architecture.width=4,4"], "--over gives one value twice"),
