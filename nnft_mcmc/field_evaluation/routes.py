@@ -8,9 +8,10 @@ CPU, in float64, for N neurons, V sites and two groups of offsets with S = V1 + 
     non-uniform     (350, 450, 1200) + N (0.22, 0.45, 9) + (0.1, 0.5, 0.3) V     in 1, 2, 3 dimensions
 
 where 0.025 is a cosine, 0.035 the multiplications behind an entry of a table and 0.0003 twelve flops of a matrix
-product. Arithmetic in float32 takes half of that but in the transforms. They need a CPU and three dimensions at most;
-elsewhere the factorised route is taken. The numbers need not be accurate: a route that is taken wrongly near where two
-of them cross costs little. They do not depend on the machine, so that equal runs take equal routes everywhere.
+product. Arithmetic in float32 takes half of that but in the transforms. They need a CPU, whose library they call, and
+three dimensions at most; on any other platform the factorised route is taken, which is matrix products throughout. The
+numbers need not be accurate: a route that is taken wrongly near where two of them cross costs little. They do not
+depend on the machine, so that equal runs take equal routes everywhere.
 
 Every route knows two sums: the synthesis of the field from the waves, and the analysis sum_x g(x) (1, x) e^{i w.x} of a
 cotangent g. With f(x) = sum_i a_i cos(w_i.x) + b_i sin(w_i.x) the backward pass is

@@ -224,6 +224,21 @@ def test_an_ensemble_takes_the_fastest_route():
     assert_equal(found, net(theta, lattice.sites), 1e-9)
 
 
+def test_off_the_cpu_no_transform_of_the_cpu_library_is_called(monkeypatch):
+    """FINUFFT's CPU library cannot be called from a program of another platform; the control is the CPU itself."""
+    net, lattice = CosNet(2, 3000), Lattice((20, 21), 0.25)
+    theta = net.sample_parameters(jax.random.key(1))
+
+    def program():
+        return str(jax.make_jaxpr(jax.grad(lambda theta: (Ensemble(net, lattice).field(theta) ** 2).sum()))(theta))
+
+    assert "nufft" in program()
+    for platform in ("gpu", "tpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda platform=platform: platform)
+        assert "nufft" not in program()
+    assert_equal(jax.jit(Ensemble(net, lattice).field)(theta), naive_field(net.waves(theta), lattice), 1e-12)
+
+
 @pytest.mark.parametrize("net", [GaussNet(2, 30), DenseNet(2, 30)], ids=["gauss", "dense"])
 def test_other_networks_go_in_pieces(net):
     points = jax.random.normal(jax.random.key(3), (11, 2))
