@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from nnft_mcmc.architectures import SumOfNeurons as SumOfNeurons
     from nnft_mcmc.architectures import TwoQuadratureNet as TwoQuadratureNet
     from nnft_mcmc.architectures import VectorNet as VectorNet
+    from nnft_mcmc.conventions import convert as convert
     from nnft_mcmc.ensemble import Ensemble as Ensemble
     from nnft_mcmc.estimators import absorbed as absorbed
     from nnft_mcmc.estimators import cumulant_scaling as cumulant_scaling
@@ -51,9 +52,11 @@ if TYPE_CHECKING:
     from nnft_mcmc.estimators import williams as williams
     from nnft_mcmc.exact import EdgeworthAction as EdgeworthAction
     from nnft_mcmc.exact import GaussianProcess as GaussianProcess
+    from nnft_mcmc.exact import TorusTheory as TorusTheory
     from nnft_mcmc.exact import TransferMatrix as TransferMatrix
     from nnft_mcmc.exact import width_shift as width_shift
     from nnft_mcmc.insertions import Insertion as Insertion
+    from nnft_mcmc.insertions import LatticePhi4 as LatticePhi4
     from nnft_mcmc.insertions import PhiPower as PhiPower
     from nnft_mcmc.insertions import Polynomial as Polynomial
     from nnft_mcmc.insertions import Source as Source
@@ -102,6 +105,7 @@ _HOMES = {
         "TwoQuadratureNet",
         "VectorNet",
     ),
+    "nnft_mcmc.conventions": ("convert",),
     "nnft_mcmc.ensemble": ("Ensemble",),
     "nnft_mcmc.estimators": (
         "absorbed",
@@ -115,8 +119,8 @@ _HOMES = {
         "symmetry_test",
         "williams",
     ),
-    "nnft_mcmc.exact": ("EdgeworthAction", "GaussianProcess", "TransferMatrix", "width_shift"),
-    "nnft_mcmc.insertions": ("Insertion", "PhiPower", "Polynomial", "Source", "WickPower"),
+    "nnft_mcmc.exact": ("EdgeworthAction", "GaussianProcess", "TorusTheory", "TransferMatrix", "width_shift"),
+    "nnft_mcmc.insertions": ("Insertion", "LatticePhi4", "PhiPower", "Polynomial", "Source", "WickPower"),
     "nnft_mcmc.lattice": ("Lattice",),
     "nnft_mcmc.references": ("exact_reference",),
     "nnft_mcmc.runs.results": ("draw", "sample"),

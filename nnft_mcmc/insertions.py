@@ -19,7 +19,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures import Architecture, ExactCorrelators
+from nnft_mcmc.architectures import Architecture, ExactCorrelators, LatticeModes, SiteField
+from nnft_mcmc.conventions import CONVENTIONS, LatticeAction, in_convention, lattice_action
 from nnft_mcmc.lattice import QUADRATURES, Lattice
 
 MAX_DEGREE = 16
@@ -193,6 +194,65 @@ class WickPower(Insertion):
         return LocalPolynomial(coefficients)
 
 
+class LatticePhi4(Insertion):
+    """What makes the total action of a lattice ensemble the phi^4 theory of a named convention.
+
+    The field of an ensemble has the kinetic term a^d (d phi)^2/2 in every convention, so the stated action is rescaled
+    to it, phi_stated = s phi (`conventions`), and the free action of the architecture is taken off it:
+
+        S_int = sum_x [ (A - d a^(d-2) - a^d mass^2/2) phi^2 + B phi^4 + e ],
+
+    A, B and e the coefficients of the rescaled action. So the architecture's mass drops out of the theory.
+    """
+
+    convention: str
+    couplings: tuple[tuple[str, float], ...]
+
+    def __init__(
+        self,
+        convention: str,
+        m2: float | None = None,
+        mu2: float | None = None,
+        lam: float | None = None,
+        g: float | None = None,
+        coupling: float | None = None,
+        kappa: float | None = None,
+        beta: float | None = None,
+    ) -> None:
+        named = {"m2": m2, "mu2": mu2, "lam": lam, "g": g, "coupling": coupling, "kappa": kappa, "beta": beta}
+        self.convention = _checks.one_of("lattice_phi4.convention", convention, CONVENTIONS)
+        given = {name: value for name, value in named.items() if value is not None}
+        lattice_action(convention, given, dim=1)
+        self.couplings = tuple(given.items())
+
+    def on(self, architecture: Architecture, lattice: Lattice) -> LocalPolynomial:
+        free, stated = free_lattice_action(architecture), self.action(lattice)
+        coefficients = np.zeros((5, *lattice.shape))
+        coefficients[0] = stated.constant
+        coefficients[2] = stated.quadratic - free.quadratic
+        coefficients[4] = stated.quartic
+        return LocalPolynomial(coefficients)
+
+    def action(self, lattice: Lattice) -> LatticeAction:
+        """The total action in the field of the ensemble."""
+        stated = lattice_action(self.convention, dict(self.couplings), lattice.dim)
+        return stated.rescaled(
+            in_convention(self.convention, stated, "continuum", lattice.dim, 1.0, lattice.spacing).field_scale
+        )
+
+
+def free_lattice_action(architecture: Architecture) -> LatticeAction:
+    """S_free = sum_x [-a^(d-2) sum_mu phi phi_mu + (d a^(d-2) + a^d mass^2/2) phi^2] of a nearest-neighbour field."""
+    other_modes = isinstance(architecture, LatticeModes) and not architecture.is_nearest_neighbour
+    if other_modes or not isinstance(architecture, (LatticeModes, SiteField)):
+        raise _checks.InputError(
+            f"the free action of this {type(architecture).__name__} does not couple nearest neighbours only; use"
+            " site_field, or lattice_modes with dispersion = 'lattice' and without cutoff."
+        )
+    couplings = {"m2": architecture.mass**2, "coupling": 0.0}
+    return lattice_action("continuum", couplings, architecture.dim, architecture.lattice.spacing)
+
+
 def _check_power(name: str, degree: int, coupling: float, quadrature: str) -> None:
     _checks.integer(f"{name}.degree", degree, minimum=1, maximum=MAX_DEGREE)
     _checks.real(f"{name}.coupling", coupling)
@@ -204,6 +264,7 @@ def _nested_tuple(value: list | float) -> tuple | float:
 
 
 REGISTRY: dict[str, type[Insertion]] = {
+    "lattice_phi4": LatticePhi4,
     "phi_power": PhiPower,
     "polynomial": Polynomial,
     "source": Source,

@@ -16,7 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = (
     ("_checks",),
     ("statistics",),
-    ("lattice", "exact"),
+    ("lattice", "exact", "conventions"),
     ("field_evaluation",),
     ("architectures",),
     ("insertions", "point_evaluation"),
@@ -30,7 +30,7 @@ FLOORS = (
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Modules with a single importer.
 HOMES = {"numpyro.infer": "sampling", "arviz": "runs", "zarr": "runs", "matplotlib": "runs", "h5netcdf": "runs"}
-NUMPY_ONLY = {"_checks", "statistics", "lattice", "exact"}
+NUMPY_ONLY = {"_checks", "statistics", "lattice", "exact", "conventions"}
 
 by_file = pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(ROOT)) for file in FILES])
 

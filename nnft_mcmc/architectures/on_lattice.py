@@ -123,6 +123,11 @@ class LatticeModes(OnTorus):
         if self.cutoff != math.inf:
             _checks.positive("lattice_modes.cutoff", self.cutoff)
 
+    @property
+    def is_nearest_neighbour(self) -> bool:
+        """Whether the free action couples nearest neighbours only."""
+        return self.dispersion == "lattice" and self.cutoff == math.inf
+
     def propagator(self, p: ArrayLike) -> np.ndarray:
         (p,) = points(self.dim, p)
         zone = 2 * math.pi / self.lattice.spacing

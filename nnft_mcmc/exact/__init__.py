@@ -14,12 +14,14 @@ from nnft_mcmc.exact.edgeworth import EdgeworthAction, four_point_tensor, in_bas
 from nnft_mcmc.exact.finite_width import WidthShift, width_shift
 from nnft_mcmc.exact.gaussian_process import GaussianProcess
 from nnft_mcmc.exact.propagators import ball_transform, ball_volume, matern
+from nnft_mcmc.exact.torus import TorusTheory, mehler
 from nnft_mcmc.exact.transfer_matrix import TransferMatrix
 from nnft_mcmc.exact.wick import covariance_matrix, cumulants_from_moments, gaussian_n_point, moments_from_cumulants
 
 __all__ = [
     "EdgeworthAction",
     "GaussianProcess",
+    "TorusTheory",
     "TransferMatrix",
     "WidthShift",
     "ball_transform",
@@ -32,6 +34,7 @@ __all__ = [
     "independent_neurons_cumulant",
     "independent_neurons_moment",
     "matern",
+    "mehler",
     "moments_from_cumulants",
     "normal_moment",
     "one_point_cumulants",

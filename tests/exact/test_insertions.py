@@ -11,7 +11,7 @@ from numpy.polynomial.hermite_e import hermegauss, hermeval
 from nnft_mcmc._checks import InputError
 from nnft_mcmc.architectures import Architecture, CosNet, GaussNet, ScalarNet
 from nnft_mcmc.ensemble import Ensemble
-from nnft_mcmc.insertions import REGISTRY, PhiPower, Polynomial, Source, WickPower
+from nnft_mcmc.insertions import REGISTRY, LatticePhi4, PhiPower, Polynomial, Source, WickPower
 from nnft_mcmc.lattice import Lattice
 
 LATTICES = [Lattice((7,), 0.4), Lattice((3, 4), 0.5), Lattice((2, 3, 2), 0.7)]
@@ -193,4 +193,4 @@ def test_bounded_actions_are_accepted(net, insertion):
 
 
 def test_registry_names_every_insertion():
-    assert set(REGISTRY.values()) == {PhiPower, Polynomial, Source, WickPower}
+    assert set(REGISTRY.values()) == {LatticePhi4, PhiPower, Polynomial, Source, WickPower}
