@@ -2,6 +2,7 @@
 
 from nnft_mcmc.estimators.clustering import clustering_test
 from nnft_mcmc.estimators.generating import cumulant_scaling, generating_functional
+from nnft_mcmc.estimators.identities import ACTION_TERMS, Identities, identities
 from nnft_mcmc.estimators.lattice_two_point import estimate_time_correlators, estimate_torus_two_point
 from nnft_mcmc.estimators.momentum_space import estimate_momentum_n_point, momentum_two_point
 from nnft_mcmc.estimators.n_point import estimate_n_point
@@ -16,6 +17,8 @@ from nnft_mcmc.estimators.single_neuron import williams
 from nnft_mcmc.estimators.symmetry import symmetry_test, symmetry_test_of_fields
 
 __all__ = [
+    "ACTION_TERMS",
+    "Identities",
     "Observable",
     "absorbed",
     "clustering_test",
@@ -26,6 +29,7 @@ __all__ = [
     "estimate_torus_two_point",
     "generating_functional",
     "has_virial",
+    "identities",
     "log_partition_ratio",
     "modes",
     "momentum_two_point",
