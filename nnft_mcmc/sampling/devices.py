@@ -1,9 +1,12 @@
 """Where chains lie: a mesh chains x neurons of devices, on one host or on several.
 
-Every array of a sampler's state has the chains first, and is cut along them; with `neuron_shards` > 1 an array whose
-next axis counts the neurons is cut along that as well. XLA partitions the compiled program accordingly (GSPMD), so the
-program means the same whatever the mesh is, also where chains depend on each other. Chains that do not, and whose
-transitions have a fixed number of steps, need no communication at all.
+Every array of a sampler's state has the chains first, and is cut along them. Chains do not depend on each other: each
+group of devices runs the program of its own chains, `shard_map`, and nothing passes between groups. Left to itself XLA
+would gather all chains wherever it meets a call that it knows nothing of, such as a non-uniform FFT, and would let the
+groups wait for each other at every pass of every loop.
+
+With `neuron_shards` > 1 an array whose next axis counts the neurons is cut along that as well, within a group; there
+XLA partitions the program (GSPMD), which means the same whatever the mesh is.
 
 Several processes each own some of the devices and run the same program in step. Process 0 alone touches files.
 """
@@ -98,6 +101,18 @@ class Layout:
             return NamedSharding(self.mesh, PartitionSpec())
         counts_neurons = self.neuron_shards > 1 and len(shape) > 1 and shape[1] == width
         return NamedSharding(self.mesh, PartitionSpec(CHAINS, NEURONS) if counts_neurons else PartitionSpec(CHAINS))
+
+    def by_chains(self, run: Callable[..., tuple[Any, Any]], of_state: Any) -> Callable[..., tuple[Any, Any]]:
+        """`run`(state, *numbers) -> (state, draws (draw, chain, ...)), each group of devices with its own chains."""
+        chains = jax.tree.map(lambda sharding: PartitionSpec(*sharding.spec[:1]), of_state)
+
+        def of_all(state: Any, *numbers: Array) -> tuple[Any, Any]:
+            inputs, outputs = (chains, *[PartitionSpec()] * len(numbers)), (chains, PartitionSpec(None, CHAINS))
+            return jax.shard_map(
+                run, mesh=self.mesh, in_specs=inputs, out_specs=outputs, axis_names={CHAINS}, check_vma=False
+            )(state, *numbers)
+
+        return of_all
 
     def of_draws(self) -> NamedSharding:
         """The sharding of arrays (draw, chain, ...)."""

@@ -48,7 +48,9 @@ class Chains:
         self.state = jax.device_put(state, self._shardings)
         self._position = sampler.position(ensemble, self._kernel)  # which NumPyro's kernels know once they have started
         self._advance = jax.jit(
-            self._run, out_shardings=(self._shardings, self._layout.of_draws()), compiler_options=options
+            self._layout.by_chains(self._run, self._shardings),
+            out_shardings=(self._shardings, self._layout.of_draws()),
+            compiler_options=options,
         )
 
     def _start(self, keys: Array) -> Any:
