@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from nnft_mcmc.sampling import HMC as HMC
     from nnft_mcmc.sampling import NUTS as NUTS
     from nnft_mcmc.sampling import SMC as SMC
+    from nnft_mcmc.sampling import Cluster as Cluster
     from nnft_mcmc.sampling import Composite as Composite
     from nnft_mcmc.sampling import GaussianFlow as GaussianFlow
     from nnft_mcmc.sampling import Refresh as Refresh
@@ -124,7 +125,7 @@ _HOMES = {
     "nnft_mcmc.lattice": ("Lattice",),
     "nnft_mcmc.references": ("exact_reference",),
     "nnft_mcmc.runs.results": ("draw", "sample"),
-    "nnft_mcmc.sampling": ("HMC", "NUTS", "SMC", "Composite", "GaussianFlow", "Refresh", "Tempering"),
+    "nnft_mcmc.sampling": ("HMC", "NUTS", "SMC", "Cluster", "Composite", "GaussianFlow", "Refresh", "Tempering"),
     "nnft_mcmc.statistics": ("gamma_method",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

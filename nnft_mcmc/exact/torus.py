@@ -78,7 +78,7 @@ class TorusTheory:
 
     shape: tuple[int, ...]
     hopping: float
-    potential: Sequence[float]
+    potential: Sequence[float] | Array
     precision: float = 1e-13
 
     def __post_init__(self) -> None:

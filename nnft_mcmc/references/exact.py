@@ -129,7 +129,7 @@ def _free_torus(lattice: Lattice, architecture: OnTorus) -> Reference:
             phi2=two_point.flat[0],
             phi4=3 * two_point.flat[0] ** 2,
             nearest_neighbour=np.mean(neighbours),
-            two_point=two_point[(slice(separations), *[0] * (lattice.dim - 1))],
+            two_point=two_point.reshape(lattice.shape[0], -1)[:separations, 0],
             correlator=two_point.reshape(lattice.shape[0], -1).mean(axis=1)[:separations],
             susceptibility=lattice.cell_volume * two_point.sum(),
         ),
@@ -215,8 +215,9 @@ def _transfer_matrix(ensemble: Ensemble, waves: ScalarNet, quadratures: int) -> 
     shifts: dict[str, FloatArray] = {}
     kurtosis = np.nan
     architecture = ensemble.architecture
-    has_width = isinstance(architecture, ExactCorrelators) and not isinstance(architecture, InfiniteWidth)
-    if abs(waves.alpha) < 0.5 and has_width:  # the neurons have a fourth moment
+    # the neurons have a fourth moment, and there are finitely many of them
+    has_shift = abs(waves.alpha) < 0.5 and not isinstance(architecture, InfiniteWidth)
+    if has_shift and isinstance(architecture, ExactCorrelators):
         cells = None
         if isinstance(architecture, StratifiedNet):
             cells = architecture.cell_two_point(lattice.axis(0) - lattice.axis(0)[0])

@@ -2,6 +2,7 @@
 
 from nnft_mcmc.sampling._base import AnnealableKernel, MoveKernel, Position, Sampler
 from nnft_mcmc.sampling.annealing import SMC, SMCKernel
+from nnft_mcmc.sampling.cluster import Cluster, ClusterMove
 from nnft_mcmc.sampling.composite import Composite
 from nnft_mcmc.sampling.gaussian_flow import GaussianFlow
 from nnft_mcmc.sampling.loop import Chains, Chunk, chunk_lengths, raw_key
@@ -14,6 +15,7 @@ REGISTRY: dict[str, type[Sampler]] = {
     "composite": Composite,
     "refresh": Refresh,
     "gaussian_flow": GaussianFlow,
+    "cluster": Cluster,
     "hmc": HMC,
     "nuts": NUTS,
     "tempering": Tempering,
@@ -28,6 +30,8 @@ __all__ = [
     "AnnealableKernel",
     "Chains",
     "Chunk",
+    "Cluster",
+    "ClusterMove",
     "Composite",
     "GaussianFlow",
     "MoveKernel",
