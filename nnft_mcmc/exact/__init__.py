@@ -13,14 +13,17 @@ from nnft_mcmc.exact.cumulants import (
 from nnft_mcmc.exact.edgeworth import EdgeworthAction, four_point_tensor, in_basis
 from nnft_mcmc.exact.finite_width import WidthShift, width_shift
 from nnft_mcmc.exact.gaussian_process import GaussianProcess
+from nnft_mcmc.exact.perturbation import ConnectedFunctions, GaussianSeries
 from nnft_mcmc.exact.propagators import ball_transform, ball_volume, matern
 from nnft_mcmc.exact.torus import TorusTheory, mehler
 from nnft_mcmc.exact.transfer_matrix import TransferMatrix
 from nnft_mcmc.exact.wick import covariance_matrix, cumulants_from_moments, gaussian_n_point, moments_from_cumulants
 
 __all__ = [
+    "ConnectedFunctions",
     "EdgeworthAction",
     "GaussianProcess",
+    "GaussianSeries",
     "TorusTheory",
     "TransferMatrix",
     "WidthShift",

@@ -1,0 +1,98 @@
+"""The weak-coupling series of an ensemble as a reference: to second order for a Gaussian field, at N neurons to first.
+
+At finite width the second order is that of infinite width, so what is left out is O(coupling^2/N) and O(coupling^3).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnft_mcmc import _checks
+from nnft_mcmc.architectures import ExactCorrelators, OnLattice
+from nnft_mcmc.ensemble import Ensemble
+from nnft_mcmc.estimators import pair_weights
+from nnft_mcmc.exact import ConnectedFunctions, GaussianSeries
+from nnft_mcmc.references.exact import Reference
+
+FloatArray = NDArray[np.float64]
+
+MOST_SITES = 4096
+
+
+def perturbative_reference(ensemble: Ensemble) -> Reference:
+    """<phi^2>, G(t), and for Gaussian fields <phi^4>, from the central site (any site of a torus)."""
+    architecture, lattice = ensemble.architecture, ensemble.lattice
+    if not isinstance(architecture, ExactCorrelators):
+        raise _checks.InputError(
+            f"perturbation theory needs the connected functions of the free {type(architecture).__name__}, which lacks"
+            " ExactCorrelators; compare with infinite-width."
+        )
+    if lattice.num_sites > MOST_SITES:
+        raise _checks.InputError(
+            f"the lattice has {lattice.num_sites} sites and the series sums over pairs of them; {MOST_SITES} are the"
+            " most."
+        )
+    quadratic, quartic = _couplings(ensemble)
+    sites = lattice.sites.reshape(-1, lattice.dim)
+    series = GaussianSeries(architecture.two_point(sites[:, None], sites[None]), quadratic, quartic)
+    centre = int(np.ravel_multi_index(lattice.centre, lattice.shape))
+    orders = _on_line(ensemble, series.two_point(centre))
+    gaussian = isinstance(architecture, OnLattice)
+    if not gaussian:
+        orders[1] = _on_line(ensemble, _first_order(ensemble, architecture, quadratic, quartic)[None])[0]
+    values = {"phi2_mid": orders[:, 0].sum(), "two_point": orders.sum(axis=0)}
+    if gaussian:
+        values["phi4_mid"] = series.fourth_moment(centre).sum()
+    share = [float(100 * order / orders[0, 0]) for order in orders[:, 0]]
+    width = "" if gaussian else f", the first at width {getattr(architecture, 'width', 0)} and the second at infinite"
+    return Reference(
+        description=f"weak-coupling perturbation theory to second order{width}",
+        values={name: np.asarray(value) for name, value in values.items()},
+        remains=(
+            f"The series is cut off: its orders are {share[1]:+.2f}% and {share[2]:+.2f}% of the free <phi^2>, and the"
+            f" third is left out{'' if gaussian else ', as are terms of second order in the coupling over the width'}."
+        ),
+    )
+
+
+def _couplings(ensemble: Ensemble) -> tuple[FloatArray, FloatArray]:
+    """c2 and c4 at every site."""
+    given = ensemble.local_action.coefficients.reshape(len(ensemble.local_action.coefficients), -1)
+    full = np.zeros((max(5, len(given)), given.shape[1]))
+    full[: len(given)] = given
+    if full[1::2].any() or full[5:].any():
+        raise _checks.InputError("the series is known for phi^2 and phi^4 insertions, and another power was inserted.")
+    return full[2], full[4]
+
+
+def _on_line(ensemble: Ensemble, from_centre: FloatArray) -> FloatArray:
+    """<phi(c) phi(y)> at all sites y (orders, V) as two_point(t), (orders, separations)."""
+    lattice = ensemble.lattice
+    by_site = from_centre.reshape(-1, *lattice.shape)[(slice(None), slice(None), *lattice.centre[1:])]
+    if lattice.geometry == "torus":
+        by_site = np.roll(by_site, -lattice.centre[0], axis=1)
+        return by_site[:, : len(pair_weights(lattice))]
+    return by_site @ pair_weights(lattice).T
+
+
+def _first_order(
+    ensemble: Ensemble, architecture: ExactCorrelators, quadratic: FloatArray, quartic: FloatArray
+) -> FloatArray:
+    """The first order of <phi(c) phi(y)> at all sites y, exactly at this width; zero off the time axis through c."""
+    lattice = ensemble.lattice
+    line = (slice(None), *lattice.centre[1:])
+    inserted = (quadratic != 0) | (quartic != 0)
+    z, x = lattice.sites.reshape(-1, lattice.dim)[inserted], lattice.sites[lattice.centre]
+    y = lattice.sites[line][:, None]
+    connected = architecture.n_point_connected
+    functions = ConnectedFunctions(
+        xz=connected(x, z),
+        yz=connected(y, z),
+        zz=connected(z, z),
+        xyzz=connected(x, y, z, z),
+        yzzz=connected(y, z, z, z),
+        xzzz=connected(x, z, z, z),
+        xyzzzz=connected(x, y, z, z, z, z),
+    )
+    result = np.zeros(lattice.shape)
+    result[line] = functions.first_order(quadratic[inserted], quartic[inserted])
+    return result.ravel()

@@ -1,0 +1,171 @@
+"""Weak-coupling series: derivatives of exact answers, and first order at finite width by quadrature over a neuron."""
+
+import math
+
+import numpy as np
+import pytest
+
+from nnft_mcmc import (
+    MLP,
+    CosNet,
+    Ensemble,
+    InfiniteWidth,
+    InputError,
+    Lattice,
+    LatticeModes,
+    PhiPower,
+    ScalarNet,
+    SiteField,
+    TorusTheory,
+    exact_reference,
+)
+from nnft_mcmc.references import perturbative_reference
+
+
+def derivatives(function, step=1e-3):
+    """Value, slope and half curvature at 0 of a function on [0, ..), by a polynomial through eight points."""
+    nodes = step * np.arange(8)
+    return np.polynomial.polynomial.polyfit(nodes / step, np.array([function(x) for x in nodes]), 7)[:3] / [
+        [1],
+        [step],
+        [step**2],
+    ]
+
+
+def exact_orders(ensemble_at, names):
+    """Orders 0, 1, 2 of exact reference values, stacked."""
+
+    def values(coupling):
+        reference = exact_reference(ensemble_at(coupling)).values
+        return np.concatenate([np.atleast_1d(reference[name]) for name in names])
+
+    return derivatives(values)
+
+
+def series_at(ensemble_at, names, coupling):
+    reference = perturbative_reference(ensemble_at(coupling)).values
+    return np.concatenate([np.atleast_1d(reference[name]) for name in names])
+
+
+@pytest.mark.parametrize("shape", [(1,), (5,), (3, 2)])
+@pytest.mark.parametrize("architecture", [LatticeModes, SiteField])
+def test_lattice_theories(shape, architecture):
+    """A quadratic and a quartic insertion at once, both scaled, against the contracted torus."""
+    lattice = Lattice(shape, 0.9, "torus")
+
+    def at(coupling):
+        return Ensemble(architecture(lattice, 2.5), lattice, PhiPower(4, coupling) + PhiPower(2, 0.4 * coupling))
+
+    names = {"phi2_mid": "phi2", "phi4_mid": "phi4", "two_point": "two_point"}
+    orders = exact_orders(at, names.values())
+    found = series_at(at, names, 0.01)
+    np.testing.assert_allclose(found, orders[0] + 0.01 * orders[1] + 0.01**2 * orders[2], rtol=1e-6)
+
+
+def test_infinite_width_in_a_box_against_the_transfer_matrix():
+    lattice = Lattice((5,), 0.5)
+    process = InfiniteWidth(ScalarNet(1, 4, 1.0, math.inf), lattice)
+
+    def at(coupling):
+        return Ensemble(process, lattice, PhiPower(4, coupling, "trapezoid"))
+
+    names = ("phi2_mid", "phi4_mid", "two_point")
+    orders = exact_orders(at, names)
+    found = series_at(at, names, 0.02)
+    np.testing.assert_allclose(found, orders[0] + 0.02 * orders[1] + 0.02**2 * orders[2], rtol=1e-6)
+
+
+def test_no_dimension_by_hand():
+    """exp(-phi^2/2 - lambda phi^4) expanded: all coefficients from the moments 1, 3, 15, 105, 945, 10395."""
+    lattice, coupling = Lattice((1,), 1.0, "torus"), 1e-3
+    found = perturbative_reference(Ensemble(SiteField(lattice, 1.0), lattice, PhiPower(4, coupling))).values
+    m = {2: 1, 4: 3, 6: 15, 8: 105, 10: 945, 12: 10395}
+
+    def order(n):
+        first = -(m[n + 4] - m[n] * m[4])
+        return m[n], first, m[n + 8] / 2 - m[n] * m[8] / 2 - m[4] * m[n + 4] + m[n] * m[4] ** 2
+
+    for name, power in (("phi2_mid", 2), ("phi4_mid", 4)):
+        expected = np.polynomial.polynomial.polyval(coupling, order(power))
+        assert float(found[name]) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_first_order_at_finite_width(width):
+    """<phi_x phi_y sum phi_z^4> - <phi_x phi_y> <sum phi_z^4> of a cos-net by quadrature over one neuron: cumulants of
+    N neurons are N^(1 - n/2) times those of phi_1, the single-neuron field."""
+    lattice, coupling = Lattice((3,), 0.8), 1e-4
+    t = lattice.axis(0)
+    w, weight = np.polynomial.hermite_e.hermegauss(80)
+    weight = np.repeat(weight / weight.sum(), 64) / 64
+    w, b = np.repeat(w, 64), np.tile(2 * np.pi * np.arange(64) / 64, 80)
+    waves = np.cos(np.outer(w, t) + b[:, None])
+
+    def moment(*sites):
+        """<w1^n> of a standard normal output weight times <prod cos>."""
+        n = len(sites)
+        normal = np.prod(np.arange(n - 1, 0, -2))
+        return normal * (weight @ np.prod(waves[:, list(sites)], axis=1))
+
+    def field_moment(*sites):
+        """Of N independent neurons over sqrt N: a sum over partitions into even blocks, each a cumulant."""
+        partitions = list(_even_partitions(list(range(len(sites)))))
+        return sum(np.prod([cumulant(*(sites[i] for i in block)) for block in p]) for p in partitions)
+
+    def cumulant(*sites):
+        n, total = len(sites), 0.0
+        for p in _even_partitions(list(range(n))):
+            sign = (-1) ** (len(p) - 1) * math.factorial(len(p) - 1)
+            total += sign * np.prod([moment(*(sites[i] for i in block)) for block in p])
+        return width ** (1 - n / 2) * total
+
+    slope = [
+        -0.8 * sum(field_moment(1, y, z, z, z, z) - field_moment(1, y) * field_moment(z, z, z, z) for z in range(3))
+        for y in (1, 2)
+    ]
+    net = CosNet(1, width)
+    zero = perturbative_reference(Ensemble(net, lattice, PhiPower(4, 1e-12))).values["two_point"]
+    found = perturbative_reference(Ensemble(net, lattice, PhiPower(4, coupling))).values["two_point"]
+    np.testing.assert_allclose((found - zero) / coupling, slope, rtol=0.005)
+    half = perturbative_reference(Ensemble(net, lattice, PhiPower(4, coupling / 2))).values["two_point"]
+    np.testing.assert_allclose((4 * half - found - 3 * zero) / coupling, slope, rtol=1e-7)
+
+
+def _even_partitions(items):
+    """Partitions into blocks of even size."""
+    if not items:
+        yield []
+        return
+    first, rest = items[0], items[1:]
+    for mask in range(2 ** len(rest)):
+        chosen = [item for k, item in enumerate(rest) if mask >> k & 1]
+        if len(chosen) % 2:
+            others = [item for item in rest if item not in chosen]
+            for partition in _even_partitions(others):
+                yield [[first, *chosen], *partition]
+
+
+def test_the_sign_and_size_of_each_diagram_matters():
+    """Control: without the sunset the second order misses the exact one by far more than the tolerance above."""
+    theory = TorusTheory((1,), 1.0, (0, 0, 1.5, 0, 0.01))
+    without = 1 - 12 * 0.01 + (144 + 144) * 0.01**2 - 96 * 0.01**2
+    assert abs(theory.moment(2) - without) > 0.005 * theory.moment(2)
+
+
+def test_what_is_refused():
+    with pytest.raises(InputError, match=r"free MLP, which lacks ExactCorrelators"):
+        perturbative_reference(Ensemble(MLP(1, 3), Lattice((3,), 1.0), PhiPower(4, 0.1)))
+    lattice = Lattice((3,), 1.0)
+    with pytest.raises(InputError, match="another power was inserted"):
+        perturbative_reference(Ensemble(CosNet(1, 3), lattice, PhiPower(6, 0.1)))
+    large = Lattice((80, 80), 1.0, "torus")
+    with pytest.raises(InputError, match="6400 sites"):
+        perturbative_reference(Ensemble(SiteField(large, 1.0), large, PhiPower(4, 0.1)))
+
+
+def test_remaining_differences_are_said():
+    lattice = Lattice((3,), 1.0)
+    found = perturbative_reference(Ensemble(CosNet(1, 7), lattice, PhiPower(4, 0.01)))
+    assert "first at width 7 and the second at infinite" in found.description
+    assert "the third is left out, as are terms of second order in the coupling over the width" in found.remains
+    assert found.values.keys() == {"phi2_mid", "two_point"}
