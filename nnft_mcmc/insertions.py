@@ -48,8 +48,15 @@ class LocalPolynomial(eqx.Module):
 
     def force(self, field: Float[Array, "*sites"]) -> Float[Array, "*sites"]:
         """dS_int/dphi(x) at every site."""
+        return self._derivative().per_site(field)
+
+    def curvature(self, field: Float[Array, "*sites"]) -> Float[Array, "*sites"]:
+        """d^2 S_int/dphi(x)^2 at every site."""
+        return self._derivative()._derivative().per_site(field)
+
+    def _derivative(self) -> "LocalPolynomial":
         orders = np.arange(1, len(self.coefficients)).reshape(-1, *[1] * (self.coefficients.ndim - 1))
-        return LocalPolynomial(orders * self.coefficients[1:]).per_site(field)
+        return LocalPolynomial(orders * self.coefficients[1:])
 
     @property
     def is_free(self) -> bool:

@@ -100,6 +100,11 @@ class OnTorus(OnLattice, KnownPropagator):
         the modes."""
         return self.propagator(dual_momenta(self.lattice)) / self.lattice.cell_volume
 
+    def time_correlator(self) -> np.ndarray:
+        """C(t) of the means over space without insertion, at the times 0, a, .. of the lattice, shape (times,)."""
+        space = math.prod(self.lattice.shape[1:])
+        return np.fft.ifft(self.spectrum().reshape(-1, space)[:, 0]).real / space
+
     def covariance(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         by_distance = np.fft.ifftn(self.spectrum()).real
         return by_distance[tuple(np.moveaxis((i - j) % np.asarray(self.lattice.shape), -1, 0))]

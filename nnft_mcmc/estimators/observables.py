@@ -36,6 +36,7 @@ _MEANS = (
     "nearest_neighbour",
     "two_point",
     "correlator",
+    "improved_correlator",
     "propagator",
     "action",
     "virial",
@@ -93,6 +94,10 @@ def _of_time(series: Mapping[str, Series], lattice: Lattice) -> dict[str, Observ
         else:
             found["effective_mass"] = effective_mass(correlator, t)
         found["mass"] = plateau(found["effective_mass"])
+        if "improved_correlator" in series:
+            found["improved_correlator"] = Observable(series["improved_correlator"], t)
+            found["improved_effective_mass"] = torus_effective_mass(series["improved_correlator"], t)
+            found["improved_mass"] = plateau(found["improved_effective_mass"])
     return found
 
 

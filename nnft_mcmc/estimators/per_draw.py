@@ -10,6 +10,7 @@ time: of (c, c + t) and (c, c - t) the pairs that exist are averaged.
     correlator(t)  = time_slice(c) time_slice(c +- t), the zero-momentum correlator C(t)
     nearest_neighbour = mean of phi(x) phi(x + a e_mu) over all links, the Ising energy E without its sign
     propagator(mu, k) = (a^d/V) |sum_x phi(x) e^{-ip.x}|^2 at p = 2 pi k/(n_mu a) along axis mu, k = 0 .. 3, on a torus
+    improved_correlator = correlator without the noise of the free field (`improved_correlator`)
     virial         = [ sum_i a_i^2/Var(a_i) + sum_x phi(x) dS_int/dphi(x) ] / (number of output weights)
 
 <virial> = 1 exactly, at every width, for normal output weights: the Schwinger-Dyson equation of a
@@ -25,6 +26,7 @@ from jaxtyping import Array, Float
 
 from nnft_mcmc.architectures import SumOfNeurons
 from nnft_mcmc.ensemble import Ensemble
+from nnft_mcmc.estimators.improved_correlator import has_improved_correlator, improved_correlator
 from nnft_mcmc.lattice import Lattice
 
 # Modes k = 0 .. MODES - 1 along each axis are kept of every draw; all others are in the field.
@@ -55,6 +57,8 @@ def per_draw(ensemble: Ensemble) -> Callable[[Mapping[str, Array], Float[Array, 
             observables["propagator"] = axis_propagator(lattice, field)
         if not ensemble.local_action.is_free:
             observables["action"] = ensemble.action(field)
+        if has_improved_correlator(ensemble):
+            observables["improved_correlator"] = improved_correlator(ensemble, field)
         if has_virial(ensemble):
             observables["virial"] = virial(ensemble, theta, field)
         return observables

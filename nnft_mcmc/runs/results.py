@@ -33,7 +33,7 @@ def dims_of(group: str, name: str, ndim: int, lattice: Lattice) -> tuple[str, ..
         rest = lattice.axis_names
     elif (group, name) == ("posterior", "operators"):
         rest = (OPERATOR, lattice.axis_names[0])
-    elif name in ("two_point", "correlator"):
+    elif name in ("two_point", "correlator", "improved_correlator"):
         rest = (SEPARATION,)
     elif name == "propagator":
         rest = (AXIS, MODE)

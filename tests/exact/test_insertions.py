@@ -68,6 +68,8 @@ def test_force_is_the_gradient_of_the_action(lattice):
     for insertion in (PhiPower(4, 0.3, "trapezoid") + Source(0.7), WickPower(6, 0.2), Polynomial([1.0]), Source(1.0)):
         action = insertion.on(net_on(lattice), lattice)
         np.testing.assert_allclose(action.force(field), jax.grad(action)(field), rtol=1e-12, atol=1e-14)
+        _, second = jax.jvp(jax.grad(action), (field,), (jnp.ones_like(field),))
+        np.testing.assert_allclose(action.curvature(field), second, rtol=1e-12, atol=1e-13)
 
 
 def test_degree_and_leading_coefficients_by_site():
