@@ -24,23 +24,26 @@ def add(commands: Any) -> None:
 
     export = commands.add_parser("export", help="write a run as one file for other programs")
     export.add_argument("run", type=Path, metavar="RUN", help="run directory")
-    export.add_argument("--to", required=True, metavar="FORMAT", help="netcdf")
+    export.add_argument("--to", required=True, metavar="FORMAT", help="netcdf or pyerrors")
     export.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
     export.set_defaults(command=_export)
 
 
 def _measure(options: argparse.Namespace) -> int:
     use_float64()
-    from nnft_mcmc.runs import measure, report
+    from nnft_mcmc.runs import measure, plots, report
     from nnft_mcmc.runs.store import RunDirectory
 
     run = RunDirectory(options.run)
     found = measure.measure(run)
+    plot = plots.plot_correlator(run, found)
     if options.json:
         progress = {key: run.manifest()[key] for key in ("draws", "num_samples")}
-        print(json.dumps({"observables": {name: m.table() for name, m in found.items()}, **progress}))
+        drawn = {} if plot is None else {"plot": str(plot)}
+        print(json.dumps({"observables": {name: m.table() for name, m in found.items()}, **progress, **drawn}))
     else:
-        print("\n".join([report.measurements(found), *report.incomplete(run)]))
+        drawn_at = [] if plot is None else [f"C(t) and effective mass: {plot}"]
+        print("\n".join([report.measurements(found), *report.incomplete(run), *drawn_at]))
     return 0
 
 

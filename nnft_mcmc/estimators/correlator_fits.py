@@ -136,9 +136,9 @@ def _fit(correlator: Jackknife, t: FloatArray, window: slice, states: int, perio
     found = least_squares(residual, start, bounds=bounds, xtol=1e-12, ftol=1e-12, gtol=1e-12)
     if not found.success or (np.abs(found.x[:, None] - bounds) < 1e-3).any():
         return None
-    energies = np.cumsum(np.exp(found.x)) / spacing
+    energies: FloatArray = np.cumsum(np.exp(found.x)) / spacing
     design = shapes(found.x)
-    amplitudes = np.linalg.lstsq(design, target, rcond=None)[0]
+    amplitudes = np.asarray(np.linalg.lstsq(design, target, rcond=None)[0], dtype=np.float64)
     if not (amplitudes > 0).all():  # C_aa(t) is a sum of squares
         return None
     jacobian = np.hstack([design, whiten(_slope(energies, x, period)) * amplitudes])

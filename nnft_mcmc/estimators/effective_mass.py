@@ -14,10 +14,13 @@ import numpy as np
 from nnft_mcmc.estimators.series import MINIMUM_SIGNAL, Coordinates, Observable, Series, linearised
 from nnft_mcmc.statistics import gamma_method
 
+_LOST = f"a C(t) that it is made of is below {MINIMUM_SIGNAL:g} times its error: lost in noise"
+_CONSTANT = "a C(t) that it is made of has no error"
+
 
 def effective_mass(correlator: Series, t: Coordinates) -> Observable:
     """The log effective mass, in units of 1/length, from C (chain, draw, k) at uniform t (k,)."""
-    c, lost = _above_noise(correlator, t)
+    c, lost = _above_noise(correlator)
     spacing, k = t[1] - t[0], np.arange(len(c) - 1)
     gradient = np.zeros((len(k), len(c)))
     gradient[k, k], gradient[k, k + 1] = 1 / (spacing * c[:-1]), -1 / (spacing * c[1:])
@@ -27,7 +30,7 @@ def effective_mass(correlator: Series, t: Coordinates) -> Observable:
 
 def torus_effective_mass(correlator: Series, t: Coordinates) -> Observable:
     """The cosh effective mass at t > 0, in units of 1/length."""
-    c, lost = _above_noise(correlator, t)
+    c, lost = _above_noise(correlator)
     spacing, k = t[1] - t[0], np.arange(1, len(c) - 1)
     cosh = (c[k - 1] + c[k + 1]) / (2 * c[k])
     with np.errstate(invalid="ignore", divide="ignore"):  # at or below 1 there is no mass, and a reason below
@@ -43,25 +46,24 @@ def torus_effective_mass(correlator: Series, t: Coordinates) -> Observable:
     return Observable(linearised(value, gradient, correlator), t[k], reasons=reasons)
 
 
-def _above_noise(correlator: Series, t: Coordinates) -> tuple[Series, list[str]]:
+def _above_noise(correlator: Series) -> tuple[Series, list[str]]:
     """The mean of C, NaN where it is less than MINIMUM_SIGNAL of its errors, and there why."""
     estimate = gamma_method(correlator)
     known = estimate.value > MINIMUM_SIGNAL * estimate.error
-    with np.errstate(invalid="ignore", divide="ignore"):
-        signal = estimate.value / estimate.error
-    lost = ["" if there else _why(s, at) for there, s, at in zip(known, signal, t, strict=True)]
-    return np.where(known, estimate.value, np.nan), lost
-
-
-def _why(signal: float, t: float) -> str:
-    if not np.isfinite(signal):
-        return f"C({t:g}) has no error"
-    return f"C({t:g}) is {signal:.2g} times its error and {MINIMUM_SIGNAL:g} are required: lost in noise"
+    why = np.where(known, "", np.where(np.isfinite(estimate.error), _LOST, _CONSTANT))
+    return np.where(known, estimate.value, np.nan), why.tolist()
 
 
 def _first(lost: Sequence[str], entries: int, used: int) -> tuple[str, ...]:
     """Of each entry, the first reason among the `used` values of C that it is made of."""
     return tuple(next(filter(None, lost[k : k + used]), "") for k in range(entries))
+
+
+def plateau_window(t: Coordinates) -> tuple[float, float]:
+    """First and last of the separations t in their middle third; of all where there is none."""
+    window = t[(t >= t[-1] / 3) & (t <= 2 * t[-1] / 3)]
+    chosen = window if window.size else t
+    return float(chosen[0]), float(chosen[-1])
 
 
 def plateau(mass: Observable) -> Observable:
@@ -70,14 +72,16 @@ def plateau(mass: Observable) -> Observable:
     The window is fixed before any number is seen; where an entry in it is undefined, so is the plateau.
     """
     t = np.asarray(mass.coords)
-    window = (t >= t[-1] / 3) & (t <= 2 * t[-1] / 3)
-    window = window if window.any() else np.ones_like(window)
-    first, last = t[window][0], t[window][-1]
+    first, last = plateau_window(t)
+    window = (t >= first) & (t <= last)
     values = mass.series[..., window]
     undefined = t[window][~np.isfinite(values).all(axis=(0, 1))]
     note = f"effective mass averaged over {first:g} <= t <= {last:g}"
     if undefined.size:
         at = ", ".join(f"{x:g}" for x in undefined)
-        reason = f"effective_mass is undefined at t = {at}, in the window {first:g} <= t <= {last:g} of the plateau"
+        reason = (
+            f"effective_mass is undefined at t = {at}, in the window {first:g} <= t <= {last:g} of the plateau; nnft"
+            " spectrum fits where C(t) is known"
+        )
         return Observable(np.full(mass.series.shape[:2], np.nan), note=note, reasons=(reason,))
     return Observable(values.mean(axis=-1), note=note)

@@ -40,6 +40,7 @@ def slices_of_fields(fields: FloatArray) -> FloatArray:
     return np.asarray(slices, dtype=np.float64).reshape(*fields.shape[:2], len(POWERS), -1)
 
 
+@partial(jax.jit, static_argnums=(1, 2))
 def lagged_products(slices: Array, num_lags: int, periodic: bool) -> Array:
     """Mean over s of O_a(s) O_b(s + t), symmetric in a and b: (..., A, times) -> (..., A, A, num_lags), by FFT.
 
@@ -82,7 +83,7 @@ def correlation_matrix(
     """
     periodic, lags = lattice.geometry == "torus", num_lags(lattice, times)
     used = slices[..., times]
-    starts = block_starts(*used.shape[:2], num_blocks)
+    starts = block_starts(used.shape[0], used.shape[1], num_blocks)
     products, means, counts = [], [], []
     for start, stop in zip(starts, [*starts[1:], used.shape[1]], strict=True):
         block = used[:, start:stop]

@@ -79,11 +79,12 @@ def spectrum(
             f"there are {lags} separations between the times that can be used, and a spectrum needs {T1 + 2}; take a"
             " longer lattice or a smaller edge."
         )
-    num_blocks = blocks_for(*slices.shape[:2], tau_int)
+    num_chains, draws_per_chain = slices.shape[:2]
+    num_blocks = blocks_for(num_chains, draws_per_chain, tau_int)
     if num_blocks < LEAST_BLOCKS:
         required = math.ceil(LEAST_BLOCKS * LENGTH_IN_TAU_INTS * tau_int) if math.isfinite(tau_int) else "more"
         raise _checks.InputError(
-            f"{slices.shape[0] * slices.shape[1]} draws at tau_int = {tau_int:.3g} make {num_blocks} blocks of"
+            f"{num_chains * draws_per_chain} draws at tau_int = {tau_int:.3g} make {num_blocks} blocks of"
             f" {LENGTH_IN_TAU_INTS} tau_int and a spectrum needs {LEAST_BLOCKS}; draw {required} in all."
         )
     sectors = (
@@ -105,7 +106,7 @@ def _edge(lattice: Lattice, edge: float | None) -> float:
 
 
 def _levels(sector: str, matrix: Jackknife, lattice: Lattice) -> Iterator[Level]:
-    t = lattice.spacing * np.arange(matrix.value.shape[-1])
+    t: FloatArray = lattice.spacing * np.arange(matrix.value.shape[-1], dtype=np.float64)
     period = lattice.shape[0] * lattice.spacing if lattice.geometry == "torus" else math.inf
     projected = principal_correlators(matrix, T0, T1)
     effective_t = t[1:-1] if math.isfinite(period) else (t[:-1] + t[1:]) / 2

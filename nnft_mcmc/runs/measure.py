@@ -72,8 +72,8 @@ def measurement(observable: Observable) -> Measurement:
     estimate = replace(raw, error=np.where(short, np.nan, raw.error)[()])
     given = observable.reasons or ("",) * max(1, raw.value.size)
     reasons = tuple(
-        reason or _why(*numbers, draws_per_chain)
-        for reason, *numbers in zip(
+        reason or _why(value, error, tau_int, too_few, draws_per_chain)
+        for reason, value, error, tau_int, too_few in zip(
             given, raw.value.ravel(), raw.error.ravel(), raw.tau_int.ravel(), short.ravel(), strict=True
         )
     )

@@ -101,11 +101,13 @@ def _labels(name: str, m: Measurement) -> list[str]:
 
 def _reasons(name: str, m: Measurement) -> list[str]:
     """Why numbers are undefined, entries with the same reason together."""
-    labels: dict[str, list[str]] = {}
-    for label, reason in zip(_labels(name, m), m.reasons, strict=True):
+    if m.observable.coords is None:
+        return [f"{name}: undefined, because {reason}" for reason in m.reasons if reason]
+    entries: dict[str, list[str]] = {}
+    for t, reason in zip(m.observable.coords, m.reasons, strict=True):
         if reason:
-            labels.setdefault(reason, []).append(label)
-    return [f"{', '.join(entries)}: undefined, because {reason}" for reason, entries in labels.items()]
+            entries.setdefault(reason, []).append(f"{t:g}")
+    return [f"{name}({', '.join(at)}): undefined, because {reason}" for reason, at in entries.items()]
 
 
 def _entries(name: str, m: Measurement) -> list[list[str]]:

@@ -117,7 +117,6 @@ def test_effective_mass_without_a_mass_has_a_reason():
     found = torus_effective_mass(noisy, t)
     assert [bool(reason) for reason in found.reasons] == [False, True, True]
     assert "lost in noise" in found.reasons[1]
-    assert "C(3)" in found.reasons[2]
 
 
 @pytest.mark.parametrize("shape", [(1,), (2,), (8,), (4, 6)])
