@@ -53,13 +53,13 @@ def _diagnose(options: argparse.Namespace) -> int:
     from nnft_mcmc.runs.store import RunDirectory
 
     run = RunDirectory(options.run)
-    checks = diagnose.diagnose(run)
+    found = diagnose.diagnose(run)
     plot = plots.plot_chains(run)
     if options.json:
-        print(json.dumps({**diagnose.as_json(checks), "plot": str(plot)}))
+        print(json.dumps({**found.as_json(), "plot": str(plot)}))
     else:
-        print(f"{report.diagnosis(checks)}\nTraces and autocorrelations: {plot}")
-    return 0 if diagnose.converged(checks) else EXIT_FAILED
+        print(f"{report.diagnosis(found)}\nTraces and autocorrelations: {plot}")
+    return 0 if found.converged else EXIT_FAILED
 
 
 def _compare(options: argparse.Namespace) -> int:

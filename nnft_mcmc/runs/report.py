@@ -8,7 +8,7 @@ import numpy as np
 
 from nnft_mcmc.runs.compare import Comparison, sentences
 from nnft_mcmc.runs.config import Config
-from nnft_mcmc.runs.diagnose import Check, verdict
+from nnft_mcmc.runs.diagnose import Diagnosis
 from nnft_mcmc.runs.measure import Measurement
 from nnft_mcmc.runs.store import RunDirectory
 from nnft_mcmc.runs.sweep import Sweep
@@ -152,10 +152,23 @@ def comparison(c: Comparison) -> str:
     return "\n".join([table(headers, rows), "", *sentences(c)])
 
 
-def diagnosis(checks: list[Check]) -> str:
-    """The table and the verdict of `nnft diagnose`."""
-    rows = [[check.name, check.found, check.required, "ok" if check.passed else "FAILED"] for check in checks]
-    return "\n".join([table(["check", "found", "required", ""], rows), "", verdict(checks)])
+def diagnosis(found: Diagnosis) -> str:
+    """The tables and the verdict of `nnft diagnose`."""
+    rows = [[check.name, check.found, check.required, "ok" if check.passed else "FAILED"] for check in found.checks]
+    mixing = [
+        [
+            name,
+            f"{m.tau_int:.3f} ± {m.tau_int_error:.3f}",
+            str(m.window),
+            f"{m.bulk_ess:.0f}",
+            f"{m.tail_ess:.0f}",
+            f"{m.rhat:.4f}",
+        ]
+        for name, m in found.mixing.items()
+    ]
+    headers = ["slowest entry", "tau_int", "window", "bulk ESS", "tail ESS", "R-hat"]
+    tables = [table(headers, mixing), ""] if mixing else []
+    return "\n".join([*tables, table(["check", "found", "required", ""], rows), "", found.verdict])
 
 
 def sweep(plan: Sweep, found: Mapping[str, Mapping[str, Measurement]], cause: str | None) -> str:

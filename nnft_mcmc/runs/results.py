@@ -1,7 +1,8 @@
-"""The results schema: groups `posterior`, `sample_stats`, `observables` of arrays with dims chain, draw, t, x, y, z.
+"""The results schema: groups `posterior`, `sample_stats`, `observables` and `identities` of labelled arrays.
 
-A sampler gives plain arrays (chain, draw, ...) by group and name; here they get their dimensions and coordinates. The
-same names are used in memory, in the Zarr store and in exported netCDF, which `arviz.from_netcdf` opens.
+Their dimensions are chain, draw, t, x, y, z. A sampler gives plain arrays (chain, draw, ...) by group and name; here
+they get their dimensions and coordinates. The same names are used in memory, in the Zarr store and in exported netCDF,
+which `arviz.from_netcdf` opens.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ import xarray as xr
 
 from nnft_mcmc import _checks
 from nnft_mcmc.ensemble import Ensemble
-from nnft_mcmc.estimators import modes, per_draw, separations
+from nnft_mcmc.estimators import identities, modes, per_draw, separations
 from nnft_mcmc.estimators.operators import POWERS, time_slices
 from nnft_mcmc.lattice import Lattice
 from nnft_mcmc.sampling import Chains, Chunk, Position, PriorDraws, Sampler, chunk_lengths
@@ -58,8 +59,8 @@ def label(arrays: Mapping[str, Mapping[str, np.ndarray]], lattice: Lattice) -> x
 
 
 def collector(ensemble: Ensemble, store: tuple[str, ...]) -> Callable[[Position], dict[str, dict[str, jax.Array]]]:
-    """What is kept of each draw: the observables, and of `field`, `parameters` and `operators` those asked for."""
-    observe = per_draw(ensemble)
+    """What is kept of each draw: observables, identities, and of `field`, `parameters`, `operators` those asked for."""
+    observe, certify = per_draw(ensemble), identities(ensemble)
 
     def collect(position: Position) -> dict[str, dict[str, jax.Array]]:
         posterior = dict(position.theta) if "parameters" in store else {}
@@ -67,8 +68,12 @@ def collector(ensemble: Ensemble, store: tuple[str, ...]) -> Callable[[Position]
             posterior["field"] = position.field
         if "operators" in store:
             posterior["operators"] = time_slices(position.field)
-        kept = {"observables": observe(position.theta, position.field)}
-        return {"posterior": posterior, **kept} if posterior else kept
+        kept = {
+            "posterior": posterior,
+            "observables": observe(position.theta, position.field),
+            "identities": certify(position.theta, position.field),
+        }
+        return {group: arrays for group, arrays in kept.items() if arrays}
 
     return collect
 

@@ -18,6 +18,7 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from nnft_mcmc import _checks
 from nnft_mcmc.ensemble import Ensemble
+from nnft_mcmc.sampling.starts import HOT_AND_COLD, STARTS
 
 
 class Position(NamedTuple):
@@ -29,18 +30,29 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler(ABC):
-    """Settings shared by all samplers: every `thinning`-th transition after `num_warmup` is kept as a draw."""
+    """Settings shared by all samplers: every `thinning`-th transition after `num_warmup` is kept as a draw.
+
+    Chains start at draws from the prior; of `start` = "hot_and_cold" that is true of the even ones (hot, because the
+    free field fluctuates more than the interacting one), and the odd ones start cold, at phi = 0 or near it.
+    """
 
     num_chains: int = 4
     num_warmup: int = 500
     num_samples: int = 1000
     thinning: int = 1
+    start: str = "prior"
 
     def __post_init__(self) -> None:
         _checks.integer("sampler.num_chains", self.num_chains, minimum=1)
         _checks.integer("sampler.num_warmup", self.num_warmup, minimum=0)
         _checks.integer("sampler.num_samples", self.num_samples, minimum=1)
         _checks.integer("sampler.thinning", self.thinning, minimum=1)
+        _checks.one_of("sampler.start", self.start, STARTS)
+        if self.start == HOT_AND_COLD and self.num_chains < 2:
+            raise _checks.InputError(
+                f"sampler.start is {HOT_AND_COLD!r} with {self.num_chains} chain; it needs two chains or more, of which"
+                " the odd ones start cold."
+            )
         self.check_settings()
 
     def check_settings(self) -> None:  # noqa: B027 - most samplers have nothing more to check
@@ -49,6 +61,10 @@ class Sampler(ABC):
     @abstractmethod
     def kernel(self, ensemble: Ensemble) -> MCMCKernel:
         """The NumPyro kernel whose stationary density is the ensemble's."""
+
+    def initial(self, ensemble: Ensemble, theta: dict[str, Array]) -> dict[str, Array]:
+        """Parameters of one chain in the coordinates in which the kernel takes its initial ones."""
+        return theta
 
     @abstractmethod
     def position(self, ensemble: Ensemble, kernel: MCMCKernel) -> Callable[[Any], Position]:

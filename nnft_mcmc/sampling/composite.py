@@ -88,6 +88,8 @@ class CompositeTuning(NamedTuple):
         if self.flow is None or self.pace is None:
             return {**refresh, **motion}
         flow["flow_acceptance_rate"] = flow.pop("acceptance_rate")
+        # Not every transition has a trajectory, and the sweep changes the energy too: no E-BFMI can be made of it.
+        del flow["energy"]
         lost = {"num_not_finite": refresh["num_not_finite"] + flow.pop("num_not_finite")}
         return {**refresh, **flow, **lost, **motion, "flows_per_sweep": self.pace.pace}
 

@@ -8,7 +8,7 @@ momenta p ~ N(0, 1)
 whose free part turns every pair (z, p) by the same angle, z' = z cos h + p sin h, p' = p cos h - z sin h. A step of
 Strang splitting is a kick p -> p - (h/2) dS_int/dz, that exact rotation, and a second kick: no mode is stiff, and the
 free theory is always accepted, with nothing left of z at a trajectory length of pi/2. The energy error dH of a
-trajectory obeys <exp(-dH)> = 1.
+trajectory obeys <exp(-dH)> = 1; it is kept as `energy_error`, of the proposal, accepted or not, and H as `energy`.
 
 Tuned in warm-up, with no random numbers and no clock: the step size by dual averaging towards `target_accept`; the
 mean trajectory length T by trying each of `LENGTHS` in turn and taking the (nearly) best in effective draws of Q = M^2,
@@ -90,7 +90,8 @@ class FlowTuning(NamedTuple):
     num_done: Array
     warmup_left: Array
     acceptance_rate: Array
-    delta_h: Array
+    energy_error: Array
+    energy: Array
     diverging: Array
     num_not_finite: Array
     n_steps: Array
@@ -105,7 +106,8 @@ class FlowTuning(NamedTuple):
         return {
             "acceptance_rate": self.acceptance_rate,
             "diverging": self.diverging,
-            "delta_h": self.delta_h,
+            "energy_error": self.energy_error,
+            "energy": self.energy,
             "n_steps": self.n_steps,
             "step_size": self.step_size,
             "trajectory_length": self.trajectory_length,
@@ -161,7 +163,8 @@ class Flow:
             num_done=count,
             warmup_left=count + num_warmup,
             acceptance_rate=zero + 1,
-            delta_h=zero,
+            energy_error=zero,
+            energy=zero,
             diverging=count > 0,
             num_not_finite=count,
             n_steps=count,
@@ -178,15 +181,17 @@ class Flow:
         h = length / n_steps
         start = self._evaluated(field_of, z, jax.random.normal(key_momentum, z.shape, z.dtype), scale)
         end = self.integrate(field_of, start, h, n_steps, scale)
-        delta_h = end.action - start.action + 0.5 * jnp.sum(end.z**2 + end.p**2 - start.z**2 - start.p**2)
-        acceptance = jnp.nan_to_num(jnp.exp(jnp.minimum(0.0, -delta_h)), nan=0.0)
-        accept = -jax.random.exponential(key_accept, dtype=z.dtype) < -delta_h  # false for NaN
+        energy = start.action + 0.5 * jnp.sum(start.z**2 + start.p**2)
+        energy_error = end.action - start.action + 0.5 * jnp.sum(end.z**2 + end.p**2 - start.z**2 - start.p**2)
+        acceptance = jnp.nan_to_num(jnp.exp(jnp.minimum(0.0, -energy_error)), nan=0.0)
+        accept = -jax.random.exponential(key_accept, dtype=z.dtype) < -energy_error  # false for NaN
         tuning = self._tuned(tuning, start.field.mean() ** 2, end.field.mean() ** 2, acceptance, n_steps)
         tuning = tuning._replace(
             acceptance_rate=acceptance,
-            delta_h=delta_h,
-            diverging=tuning.diverging | ~(delta_h <= DIVERGENT),
-            num_not_finite=tuning.num_not_finite + jnp.isnan(delta_h),
+            energy_error=energy_error,
+            energy=jnp.where(accept, energy + energy_error, energy),
+            diverging=tuning.diverging | ~(energy_error <= DIVERGENT),
+            num_not_finite=tuning.num_not_finite + jnp.isnan(energy_error),
             n_steps=tuning.n_steps + n_steps,
         )
         return jnp.where(accept, end.z, z), jnp.where(accept, end.field, start.field), tuning

@@ -18,6 +18,7 @@ from nnft_mcmc import _checks
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.sampling._base import Position, Sampler
 from nnft_mcmc.sampling.devices import Layout, from_first, gather
+from nnft_mcmc.sampling.starts import HOT_AND_COLD, hot_and_cold
 
 Collect = Callable[[Position], dict[str, dict[str, Array]]]
 Chunk = dict[str, dict[str, np.ndarray]]  # group -> name -> array (chain, draw, ...)
@@ -36,7 +37,7 @@ class Chains:
         layout: Layout | None = None,
     ) -> None:
         self.sampler, self.chunk_length = sampler, _checks.integer("chunk_length", chunk_length, minimum=1)
-        self._kernel = sampler.kernel(ensemble)
+        self._ensemble, self._kernel = ensemble, sampler.kernel(ensemble)
         self._collect = collect
         self._layout = Layout(1) if layout is None else layout
         self._width = getattr(ensemble.architecture, "width", None)
@@ -54,7 +55,11 @@ class Chains:
         )
 
     def _start(self, keys: Array) -> Any:
-        state = _strongly_typed(self._kernel.init(keys, self.sampler.num_warmup, None, (), {}))
+        initial = None
+        if self.sampler.start == HOT_AND_COLD:
+            drawn = hot_and_cold(self._ensemble.architecture, jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys))
+            initial = jax.vmap(lambda theta: self.sampler.initial(self._ensemble, theta))(drawn)
+        state = _strongly_typed(self._kernel.init(keys, self.sampler.num_warmup, initial, (), {}))
         shardings = self._layout.of_state(state, self.sampler.num_chains, self._width)
         return jax.lax.with_sharding_constraint(state, shardings)
 

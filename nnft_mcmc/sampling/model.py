@@ -78,6 +78,10 @@ class _Hamiltonian(Sampler):
             require_smooth_map(distribution)
         return self.hamiltonian_kernel(numpyro_model(ensemble), inverse_masses(ensemble.architecture.prior()))
 
+    def initial(self, ensemble: Ensemble, theta: dict[str, Array]) -> dict[str, Array]:
+        prior = ensemble.architecture.prior()
+        return {name: biject_to(prior[name].support).inv(value) for name, value in theta.items()}
+
     @abstractmethod
     def hamiltonian_kernel(self, model: Callable[[], None], inverse_masses: Masses) -> MCMCKernel:
         """The NumPyro kernel on the ensemble's model, with masses to start from."""

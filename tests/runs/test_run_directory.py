@@ -74,7 +74,7 @@ def test_configuration_of_a_run_resolves_to_itself(run):
 
 def test_results_are_labelled(run):
     results = run.results()
-    assert set(results.children) == {"posterior", "sample_stats", "observables"}
+    assert set(results.children) == {"posterior", "sample_stats", "observables", "identities"}
     field = results["posterior"]["field"]
     assert field.dims == ("chain", "draw", "t")
     assert field.shape == (2, 600, 5)
