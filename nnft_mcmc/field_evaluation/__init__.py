@@ -1,7 +1,6 @@
 """Fields of sums of plane waves on a lattice, at the speed of the hardware."""
 
 from nnft_mcmc.field_evaluation._chunks import bytes_at_once, bytes_in, bytes_of, map_over, sum_over
-from nnft_mcmc.field_evaluation.factorised import neuron_fields
 from nnft_mcmc.field_evaluation.routes import (
     FACTORISED,
     NAIVE,
@@ -11,6 +10,7 @@ from nnft_mcmc.field_evaluation.routes import (
     field,
     field_by,
     microseconds,
+    neuron_fields,
 )
 
 __all__ = [

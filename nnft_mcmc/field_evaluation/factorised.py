@@ -22,10 +22,7 @@ from nnft_mcmc.lattice import Lattice
 
 
 def neuron_fields(waves: Waves, lattice: Lattice) -> Float[Array, "neurons num_sites"]:
-    """a_i cos(w_i.x) + b_i sin(w_i.x) of each neuron at the sites of a box, in C order.
-
-    waves: momenta (neurons, dim), cosines a and sines b (neurons,).
-    """
+    """a_i cos(w_i.x) + b_i sin(w_i.x) of each neuron at the sites of a box, in C order."""
     momenta, cosines, sines = waves
     split = split_of(lattice.shape)
     first, second = tables(momenta, (cosines, -sines), lattice, split)

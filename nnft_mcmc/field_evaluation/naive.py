@@ -12,14 +12,18 @@ from nnft_mcmc.lattice import Lattice
 _ENTRIES = 2**22
 
 
+def neuron_fields(waves: Waves, lattice: Lattice) -> Float[Array, "neurons num_sites"]:
+    """a_i cos(w_i.x) + b_i sin(w_i.x) of each neuron at the sites of a box, in C order."""
+    momenta, cosines, sines = waves
+    angles = _angles(momenta, _sites(momenta, lattice))
+    return cosines[:, None] * jnp.cos(angles) + sines[:, None] * jnp.sin(angles)
+
+
 def synthesis(waves: Waves, lattice: Lattice) -> Float[Array, "*sites"]:
     """sum_i a_i cos(w_i.x) + b_i sin(w_i.x) on a box."""
-    sites = _sites(waves[0], lattice)
 
     def of_some(some: Waves) -> Array:
-        momenta, cosines, sines = some
-        angles = _angles(momenta, sites)
-        return (cosines[:, None] * jnp.cos(angles) + sines[:, None] * jnp.sin(angles)).sum(axis=0)
+        return neuron_fields(some, lattice).sum(axis=0)
 
     return sum_over(of_some, waves, max(1, _ENTRIES // lattice.num_sites)).reshape(lattice.shape)
 

@@ -14,6 +14,7 @@ from nnft_mcmc.field_evaluation import (
     FACTORISED,
     NAIVE,
     NON_UNIFORM,
+    factorised,
     fastest,
     field,
     field_by,
@@ -80,6 +81,13 @@ def test_single_neurons(shape):
     lattice = Lattice(shape, 0.3)
     waves = some_waves(len(shape), 7)
     fields = jax.jit(neuron_fields, static_argnums=1)(waves, lattice)
+    np.testing.assert_allclose(fields, naive_neurons(waves, lattice), rtol=0, atol=1e-12)
+
+
+def test_single_neurons_by_tables_at_few_sites():
+    """Where cosines are taken instead."""
+    lattice, waves = Lattice((17,), 0.3), some_waves(1, 7)
+    fields = jax.jit(factorised.neuron_fields, static_argnums=1)(waves, lattice)
     np.testing.assert_allclose(fields, naive_neurons(waves, lattice), rtol=0, atol=1e-12)
 
 
