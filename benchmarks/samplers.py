@@ -6,10 +6,15 @@ machine's speed falls on all of them alike. Compilation and warm-up are timed ap
 the middle of the box, the squared mean field M^2, and w^2/(1 + w^2) of the first component w of the first neuron's
 momentum, a bounded function because the momentum itself has no moments on the Cauchy-cos-net. ESS by the Gamma-method.
 
+Where stock NUTS is too slow for an ESS to be estimated, --bound gives a bound on it instead: it is warmed up by that
+many transitions, in which its step size settles, and makes a few draws, of which only the time and the number of
+gradients are kept. Every draw is counted as an effective one, 2 tau_int = 1, which only antithetic chains exceed.
+
     python benchmarks/samplers.py --targets cauchy_50,line_100 --samplers refresh,composite --seconds 20 [--json FILE]
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import platform
@@ -71,10 +76,11 @@ CHUNK = {"refresh": 100, "composite": 100, "hmc": 5, "nuts": 2, "stock_nuts": 2}
 
 
 class Contestant:
-    """A sampler with its clocks."""
+    """A sampler with its clocks; warm-up as long as the sampler has it, or `num_warmup` transitions."""
 
-    def __init__(self, name: str, ensemble: Ensemble) -> None:
+    def __init__(self, name: str, ensemble: Ensemble, num_warmup: int | None = None) -> None:
         self.name = name
+        sampler = SAMPLERS[name] if num_warmup is None else dataclasses.replace(SAMPLERS[name], num_warmup=num_warmup)
         centre = ensemble.lattice.centre
 
         def observe(position: Position) -> dict[str, dict[str, jax.Array]]:
@@ -83,11 +89,11 @@ class Contestant:
             return {"observables": kept}
 
         began = time.perf_counter()
-        self.chains = Chains(ensemble, SAMPLERS[name], jax.random.key(0), observe, CHUNK[name])
+        self.chains = Chains(ensemble, sampler, jax.random.key(0), observe, CHUNK[name])
         self.chains.warm_up(0)
         self.compilation = time.perf_counter() - began
         began = time.perf_counter()
-        self.chains.warm_up(SAMPLERS[name].num_warmup)
+        self.chains.warm_up(sampler.num_warmup)
         self.warmup = time.perf_counter() - began
         self.seconds, self.chunks = 0.0, []
 
@@ -116,6 +122,26 @@ class Contestant:
             "sampling_s": self.seconds,
             **{name: float(estimate.ess) / self.seconds for name, estimate in estimates.items()},
         }
+
+
+def bound(target: str, num_warmup: int) -> None:
+    """Draws per second of stock NUTS, an upper bound on its effective draws, after a warm-up of `num_warmup`."""
+    stock = Contestant("stock_nuts", TARGETS[target], num_warmup)
+    for _ in range(3):
+        stock.turn()
+    statistics = [chunk["sample_stats"] for chunk in stock.chunks]
+    steps = np.concatenate([s["n_steps"] for s in statistics], axis=1)
+    # Chains wait for the longest tree among them.
+    gradients = steps.max(axis=0).sum()
+    print(
+        f"stock_nuts after {num_warmup} transitions of warm-up ({stock.warmup:.0f} s): {steps.size} draws in"
+        f" {stock.seconds:.1f} s, {steps.mean():.0f} gradients each, step size"
+        f" {np.median(statistics[-1]['step_size']):.2g}, acceptance"
+        f" {np.mean([s['acceptance_rate'].mean() for s in statistics]):.2f},"
+        f" {1e3 * stock.seconds / gradients:.1f} ms for a gradient of all chains;"
+        f" at most {steps.size / stock.seconds:.3g} ESS/s",
+        flush=True,
+    )
 
 
 def race(target: str, samplers: list[str], seconds: float) -> list[dict[str, float | str]]:
@@ -152,6 +178,7 @@ def main() -> None:
     parser.add_argument("--targets", default=",".join(TARGETS), help="names separated by commas")
     parser.add_argument("--samplers", default=",".join(SAMPLERS), help="names separated by commas")
     parser.add_argument("--seconds", type=float, default=20.0, help="sampling time of each sampler on each target")
+    parser.add_argument("--bound", type=int, metavar="TRANSITIONS", help="a bound on stock NUTS after that warm-up")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
@@ -159,6 +186,8 @@ def main() -> None:
     for target in options.targets.split(","):
         results[target] = race(target, options.samplers.split(","), options.seconds)
         report(target, results[target])
+        if options.bound is not None:
+            bound(target, options.bound)
     if options.json:
         options.json.write_text(json.dumps(results, indent=2))
 

@@ -24,6 +24,8 @@ from nnft_mcmc import (
     TransferMatrix,
 )
 from nnft_mcmc.sampling import Chains
+from tests.statistical.gaussian_targets import TARGETS as GAUSSIAN_TARGETS
+from tests.statistical.gaussian_targets import strong_plane_by_rows
 from tests.statistical.tiny_theories import THEORIES
 
 
@@ -104,12 +106,19 @@ def gaussian_plane():
     )
 
 
+def strong_plane():
+    """A torus of 3 x 3 at strong coupling."""
+    ensemble, moments = GAUSSIAN_TARGETS["strong"]
+    return Target(ensemble, "gaussian_flow", moments, lambda factor: strong_plane_by_rows(factor)[1])
+
+
 TARGETS = {
     "cos_net": tiny("cos_net"),
     "strong_neuron": strong_neuron(),
     "scalar_net_10": tiny("scalar_net_10"),
     "gaussian_plane": gaussian_plane(),
     "quartic_line": line([0.0, 0.0, 0.0, 0.0, 0.5], 9, 0.5),
+    "strong_plane": strong_plane(),
     "double_well": line([0.0, 0.0, -2.5, 0.0, 0.5], 33, 0.25),
 }
 

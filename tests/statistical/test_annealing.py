@@ -30,9 +30,10 @@ CASES = {
     "scalar_net_10": ({}, 0.02, 0.003, 1.4),
     "gaussian_plane": ({"num_steps": 6}, 0.02, 0.02, 1.3),
     "quartic_line": ({"num_steps": 6}, 0.02, 0.02, 1.3),
+    "strong_plane": ({"num_steps": 12}, 0.02, 0.02, 1.5),
     "double_well": ({"num_steps": 16, "num_samples": 100}, 0.03, 0.04, 1.1),
 }
-SLOW = {"cos_net", "scalar_net_10", "quartic_line", "double_well"}
+SLOW = {"cos_net", "scalar_net_10", "quartic_line", "strong_plane", "double_well"}
 
 
 def settings(name):

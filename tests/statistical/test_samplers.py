@@ -19,7 +19,7 @@ from nnft_mcmc.architectures import CosNet, GaussNet, ScalarNet
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.insertions import PhiPower
 from nnft_mcmc.lattice import Lattice
-from nnft_mcmc.sampling import HMC, NUTS, Chains, Composite, PriorDraws, Refresh, RefreshMove
+from nnft_mcmc.sampling import HMC, NUTS, Chains, Composite, GaussianFlow, PriorDraws, Refresh, RefreshMove
 from nnft_mcmc.sampling.refresh import fixed_size
 from nnft_mcmc.statistics import gamma_method
 from tests.statistical.consistency import assert_consistent, assert_inconsistent, detectable_deviation
@@ -48,6 +48,7 @@ SCALES = np.array([1.0, 2.0])
 
 REFRESH = Refresh(num_chains=512, num_warmup=50, num_samples=2000), 0.003, 1.05
 COMPOSITE = Composite(num_chains=256, num_warmup=200, num_samples=1000), 0.005, 1.1
+FLOW = GaussianFlow(num_chains=256, num_warmup=200, num_samples=500), 0.01, 1.3
 HMC_ONE_NEURON = HMC(num_chains=128, num_warmup=300, num_samples=800), 0.015, 1.4
 HMC_TEN_NEURONS = HMC(num_chains=64, num_warmup=300, num_samples=300), 0.02, 1.6
 NUTS_ONE_NEURON = NUTS(num_chains=64, num_warmup=300, num_samples=600), 0.025, 1.6
@@ -63,6 +64,7 @@ CASES = [
     pytest.param("gauss_net", *COMPOSITE, id="composite-gauss_net", marks=slow),
     pytest.param("scalar_net_1", *COMPOSITE, id="composite-scalar_net_1", marks=slow),
     pytest.param("scalar_net_10", *COMPOSITE, id="composite-scalar_net_10"),
+    pytest.param("gauss_net", *FLOW, id="flow-gauss_net", marks=slow),
     pytest.param("cos_net", *HMC_ONE_NEURON, id="hmc-cos_net"),
     pytest.param("gauss_net", *HMC_ONE_NEURON, id="hmc-gauss_net", marks=slow),
     pytest.param("scalar_net_10", *HMC_TEN_NEURONS, id="hmc-scalar_net_10", marks=slow),

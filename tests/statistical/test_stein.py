@@ -12,10 +12,12 @@ Controls: the same with the interaction left out of ln P~, and moves that are wr
 
 import functools
 import math
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import pytest
 from numpyro.distributions import biject_to
 
@@ -24,7 +26,22 @@ from nnft_mcmc.architectures.priors import circle
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.insertions import PhiPower
 from nnft_mcmc.lattice import Lattice
-from nnft_mcmc.sampling import HMC, NUTS, Chains, Composite, GaussianFlow, MoveKernel, Refresh
+from nnft_mcmc.sampling import (
+    HMC,
+    NUTS,
+    SMC,
+    Chains,
+    Composite,
+    GaussianFlow,
+    MoveKernel,
+    Refresh,
+    SMCKernel,
+    Tempering,
+    TemperingKernel,
+    numpyro_model,
+)
+from nnft_mcmc.sampling.base_moves import base_kernel
+from nnft_mcmc.sampling.model import inverse_masses
 from nnft_mcmc.sampling.symmetry_moves import RigidMotion
 from nnft_mcmc.statistics import gamma_method
 from tests.statistical.consistency import assert_consistent, assert_inconsistent
@@ -81,6 +98,8 @@ COMPOSITE = Composite(num_chains=32, num_warmup=100, num_samples=80, thinning=3)
 FLOW = GaussianFlow(num_chains=32, num_warmup=100, num_samples=150)
 HMC_STEPS = HMC(num_chains=64, num_warmup=200, num_samples=200, num_steps=8, thinning=3)
 NUTS_STEPS = NUTS(num_chains=64, num_warmup=200, num_samples=200)
+TEMPERING = Tempering(num_chains=32, num_warmup=120, num_samples=80, thinning=3, num_replicas=4, base="refresh")
+ANNEALING = SMC(num_chains=64, num_warmup=60, num_samples=80, num_particles=4, num_steps=4, base="refresh")
 slow = pytest.mark.slow
 CASES = [
     pytest.param("ball", REFRESH, id="refresh-ball", marks=slow),
@@ -101,6 +120,14 @@ CASES = [
     pytest.param("quadratures", NUTS_STEPS, id="nuts-quadratures", marks=slow),
     pytest.param("dense", NUTS_STEPS, id="nuts-dense", marks=slow),
     pytest.param("line", NUTS_STEPS, id="nuts-line", marks=slow),
+    pytest.param("ball", TEMPERING, id="tempering-ball", marks=slow),
+    pytest.param("phases", TEMPERING, id="tempering-phases", marks=slow),
+    pytest.param("quadratures", replace(TEMPERING, base="composite"), id="tempering-quadratures", marks=slow),
+    pytest.param("dense", replace(TEMPERING, base="gaussian_flow"), id="tempering-dense", marks=slow),
+    pytest.param("ball", ANNEALING, id="smc-ball", marks=slow),
+    pytest.param("phases", ANNEALING, id="smc-phases", marks=slow),
+    pytest.param("quadratures", replace(ANNEALING, base="composite"), id="smc-quadratures", marks=slow),
+    pytest.param("dense", replace(ANNEALING, base="gaussian_flow"), id="smc-dense", marks=slow),
 ]
 
 
@@ -150,6 +177,12 @@ def with_motion(motion_class):
     return gamma_method(kept("phases", Mutant(**settings))[:, :, 0])
 
 
+def assert_found_out(estimate):
+    """Wrong by more than its bound; the gate is a fifth of the wrong number, where that is larger than 1."""
+    scale = np.maximum(1.0, np.abs(estimate.value))
+    assert_inconsistent(estimate, np.zeros(len(scale)), scale=scale, resolution=0.2, min_ess=100)
+
+
 @slow
 def test_many_motions_obey_the_identities():
     estimate = with_motion(ManyMotions)
@@ -158,7 +191,66 @@ def test_many_motions_obey_the_identities():
 
 @pytest.mark.parametrize("motion_class", [UnaskedMotion, pytest.param(ShrinkingMotion, marks=slow)])
 def test_wrong_motions_are_found_out(motion_class):
-    """The gate is a fifth of the wrong number itself, which is much larger than 1 and fluctuates as much."""
-    estimate = with_motion(motion_class)
-    scale = np.maximum(1.0, np.abs(estimate.value))
-    assert_inconsistent(estimate, np.zeros(len(scale)), scale=scale, resolution=0.2)
+    assert_found_out(with_motion(motion_class))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoJacobian(HMC):
+    """Leaves out the Jacobian of the map from unconstrained momenta to those in the ball."""
+
+    def kernel(self, ensemble):
+        right = numpyro_model(ensemble)
+        momenta = biject_to(ensemble.architecture.prior()["momenta"].support)
+
+        def model():
+            with numpyro.handlers.trace() as sites:
+                right()
+            theta = sites["momenta"]["value"]
+            numpyro.factor("lost", -momenta.log_abs_det_jacobian(momenta.inv(theta), theta).sum())
+
+        return self.hamiltonian_kernel(model, inverse_masses(ensemble.architecture.prior()))
+
+
+@slow
+def test_a_missing_jacobian_is_found_out():
+    settings = {"num_chains": 64, "num_warmup": 200, "num_samples": 400, "num_steps": 8, "thinning": 3}
+    assert_found_out(gamma_method(kept("ball", NoJacobian(**settings))[:, :, 0]))
+
+
+class SwapsAlways(TemperingKernel):
+    """No acceptance at all."""
+
+    def log_swap_ratio(self, scales, actions):
+        return jnp.zeros_like(actions[1:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongTempering(Tempering):
+    def kernel(self, ensemble):
+        return SwapsAlways(base_kernel(self.base, ensemble), self.num_replicas)
+
+
+class TakesEveryProposal(SMCKernel):
+    """No acceptance at all."""
+
+    def step(self, state):
+        return SMCKernel.step(self, state._replace(current_log_z=jnp.full_like(state.current_log_z, -jnp.inf)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongAnnealing(SMC):
+    def kernel(self, ensemble):
+        return TakesEveryProposal(base_kernel(self.base, ensemble), self.num_particles, self.num_steps)
+
+
+@slow
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        WrongTempering(num_chains=32, num_warmup=120, num_samples=80, thinning=3, num_replicas=4, base="refresh"),
+        WrongAnnealing(num_chains=64, num_warmup=60, num_samples=80, num_particles=1, num_steps=1, base="refresh"),
+    ],
+    ids=["tempering", "smc"],
+)
+def test_wrong_acceptance_between_scales_is_found_out(sampler):
+    assert_found_out(gamma_method(kept("phases", sampler)[:, :, 0]))

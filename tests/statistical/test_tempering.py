@@ -25,9 +25,10 @@ CASES = {
     "scalar_net_10": ({"num_samples": 300, "num_chains": 64}, 0.02, 1.4),
     "gaussian_plane": ({}, 0.02, 1.3),
     "quartic_line": ({}, 0.02, 1.3),
+    "strong_plane": ({}, 0.02, 1.5),
     "double_well": ({"num_replicas": 8, "num_samples": 1000, "num_chains": 8}, 0.02, 1.1),
 }
-SLOW = {"cos_net", "scalar_net_10", "gaussian_plane", "quartic_line"}
+SLOW = {"cos_net", "scalar_net_10", "gaussian_plane", "quartic_line", "strong_plane"}
 slow = pytest.mark.slow
 
 
