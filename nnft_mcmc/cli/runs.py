@@ -1,4 +1,4 @@
-"""Commands that read a run: `nnft measure`, `nnft diagnose`, `nnft compare`, `nnft export`."""
+"""Commands that read a run: `nnft measure`, `nnft diagnose`, `nnft export`."""
 
 import argparse
 import json
@@ -13,12 +13,9 @@ def add(commands: Any) -> None:
     for name, function, help_text in (
         ("measure", _measure, "observables with autocorrelated errors, tau_int, ESS and R-hat"),
         ("diagnose", _diagnose, "whether the run is converged; exit code 1 where it is not"),
-        ("compare", _compare, "hold a run against a reference; exit code 1 where they disagree"),
     ):
         command = commands.add_parser(name, help=help_text, description=help_text)
         command.add_argument("run", type=Path, metavar="RUN", help="run directory")
-        if name == "compare":
-            command.add_argument("reference", metavar="REFERENCE", help="exact")
         command.add_argument("--json", action="store_true", help="print numbers as JSON")
         command.set_defaults(command=function)
 
@@ -60,21 +57,6 @@ def _diagnose(options: argparse.Namespace) -> int:
     else:
         print(f"{report.diagnosis(found)}\nTraces and autocorrelations: {plot}")
     return 0 if found.converged else EXIT_FAILED
-
-
-def _compare(options: argparse.Namespace) -> int:
-    use_float64()
-    from nnft_mcmc.runs import compare, plots, report
-    from nnft_mcmc.runs.store import RunDirectory
-
-    run = RunDirectory(options.run)
-    comparison = compare.compare(run, options.reference)
-    plot = plots.plot_comparison(run, comparison)
-    if options.json:
-        print(json.dumps({**compare.as_json(comparison), "plot": str(plot)}))
-    else:
-        print(f"{report.comparison(comparison)}\nG(t) against the exact curve: {plot}")
-    return 0 if comparison.agrees else EXIT_FAILED
 
 
 def _export(options: argparse.Namespace) -> int:

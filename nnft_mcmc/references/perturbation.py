@@ -3,6 +3,8 @@
 At finite width the second order is that of infinite width, so what is left out is O(coupling^2/N) and O(coupling^3).
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,7 +69,8 @@ def _couplings(ensemble: Ensemble) -> tuple[FloatArray, FloatArray]:
 def _on_line(ensemble: Ensemble, from_centre: FloatArray) -> FloatArray:
     """<phi(c) phi(y)> at all sites y (orders, V) as two_point(t), (orders, separations)."""
     lattice = ensemble.lattice
-    by_site = from_centre.reshape(-1, *lattice.shape)[(slice(None), slice(None), *lattice.centre[1:])]
+    line: tuple[Any, ...] = (slice(None), slice(None), *lattice.centre[1:])
+    by_site = from_centre.reshape(-1, *lattice.shape)[line]
     if lattice.geometry == "torus":
         by_site = np.roll(by_site, -lattice.centre[0], axis=1)
         return by_site[:, : len(pair_weights(lattice))]
@@ -79,7 +82,7 @@ def _first_order(
 ) -> FloatArray:
     """The first order of <phi(c) phi(y)> at all sites y, exactly at this width; zero off the time axis through c."""
     lattice = ensemble.lattice
-    line = (slice(None), *lattice.centre[1:])
+    line: tuple[Any, ...] = (slice(None), *lattice.centre[1:])
     inserted = (quadratic != 0) | (quartic != 0)
     z, x = lattice.sites.reshape(-1, lattice.dim)[inserted], lattice.sites[lattice.centre]
     y = lattice.sites[line][:, None]

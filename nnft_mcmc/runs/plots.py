@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from nnft_mcmc.estimators.effective_mass import plateau_window
 from nnft_mcmc.estimators.series import MINIMUM_SIGNAL
-from nnft_mcmc.runs.compare import Comparison
 from nnft_mcmc.runs.measure import Measurement
 from nnft_mcmc.runs.store import RunDirectory
 from nnft_mcmc.statistics import autocovariance
@@ -17,38 +16,6 @@ from nnft_mcmc.statistics import autocovariance
 MEASURED, EXACT, SHIFTED = "#1f5fa8", "#222222", "#c2571a"
 MAX_LAG = 40
 MAX_POINTS = 2000
-
-
-def plot_comparison(run: RunDirectory, c: Comparison) -> Path:
-    """G(t) against the reference, and the deviations in units of the error below it."""
-    figure = Figure(figsize=(6.4, 5.6), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    local = c.names.index("phi2_mid")
-    rows = [local, *(k for k, name in enumerate(c.names) if name == "two_point")]
-    t = np.where(np.isnan(c.t[rows]), 0.0, c.t[rows])
-    value, error, exact = c.estimate.value[rows], c.estimate.error[rows], c.exact[rows]
-    top.plot(t, exact, "-", color=EXACT, lw=1.2, label="exact")
-    if c.shift is not None:
-        top.plot(
-            t, exact + c.shift[rows], ":", color=SHIFTED, lw=1.2, label=f"exact + leading 1/N shift, N = {c.width}"
-        )
-    top.errorbar(t, value, error, fmt="o", ms=4, color=MEASURED, capsize=2, label="networks")
-    positive = (exact > 0).all() and (value > 0).all()
-    top.set_yscale("log" if positive else "linear")
-    top.set_ylabel(r"$G(t)=\langle\phi(0)\,\phi(t)\rangle$")
-    top.legend(frameon=False)
-    p = f"p = {c.test.p_value:.2g}" if c.test else "not judged"
-    top.set_title(
-        f"{run.path.name}: {'agrees' if c.agrees else 'does not agree'} with the exact answer, {p}", fontsize=10
-    )
-    bottom.axhspan(-2, 2, color="0.92", lw=0)
-    bottom.axhline(0, color=EXACT, lw=0.8)
-    bottom.plot(t, c.z[rows], "o", ms=4, color=MEASURED)
-    bottom.set_ylabel("deviation / error")
-    bottom.set_xlabel("Euclidean time $t$")
-    reach = max(3.0, float(np.nanmax(np.abs(c.z[rows]), initial=0.0)) * 1.15)
-    bottom.set_ylim(-reach, reach)
-    return _save(figure, run.plots / "compare_exact.png")
 
 
 def plot_correlator(run: RunDirectory, found: Mapping[str, Measurement]) -> Path | None:

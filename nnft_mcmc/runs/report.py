@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from nnft_mcmc.runs.compare import Comparison, sentences
 from nnft_mcmc.runs.config import Config
 from nnft_mcmc.runs.diagnose import Diagnosis
 from nnft_mcmc.runs.measure import Measurement
@@ -83,14 +82,15 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def with_error(value: float, error: float) -> str:
     """value ± error, to two digits of the error."""
     if not (math.isfinite(value) and math.isfinite(error) and error > 0):
-        return f"{_number(value, 6)} ± {_number(error, 2)}"
+        return f"{number(value, 6)} ± {number(error, 2)}"
     if max(abs(value), error) >= UNREADABLE:
         return f"{value:.3g} ± {error:.2g}"
     decimals = max(0, 1 - math.floor(math.log10(error)))
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
-def _number(value: float, digits: int) -> str:
+def number(value: float, digits: int) -> str:
+    """A number of so many digits."""
     return f"{value:.{digits}g}" if math.isfinite(value) else "undefined"
 
 
@@ -114,7 +114,7 @@ def _entries(name: str, m: Measurement) -> list[list[str]]:
     e, labels = m.estimate, _labels(name, m)
     columns = [np.atleast_1d(x) for x in (e.value, e.error, e.tau_int, e.ess, m.rhat)]
     return [
-        [label, with_error(v, s), _number(tau, 3), _number(float(np.rint(ess)), 6), _number(r, 5)]
+        [label, with_error(v, s), number(tau, 3), number(float(np.rint(ess)), 6), number(r, 5)]
         for label, v, s, tau, ess, r in zip(labels, *columns, strict=True)
     ]
 
@@ -128,28 +128,6 @@ def measurements(found: dict[str, Measurement]) -> str:
     notes += [f"{name}: {m.observable.note}" for name, m in found.items() if m.observable.note]
     notes += [line for name, m in found.items() if name != same for line in _reasons(name, m)]
     return "\n".join([table(["observable", "value ± error", "tau_int", "ESS", "R-hat"], rows), *notes])
-
-
-def comparison(c: Comparison) -> str:
-    """The table and the verdict of `nnft compare`."""
-    labels = [name if np.isnan(t) else f"{name}({t:g})" for name, t in zip(c.names, c.t, strict=True)]
-    e = c.estimate
-    rows = [
-        [
-            label,
-            with_error(v, s),
-            f"{x:.6f}",
-            f"{z:+.2f}",
-            _number(tau, 3),
-            _number(float(np.rint(ess)), 6),
-            _number(r, 5),
-        ]
-        for label, v, s, x, z, tau, ess, r in zip(
-            labels, e.value, e.error, c.exact, c.z, e.tau_int, e.ess, c.rhat, strict=True
-        )
-    ]
-    headers = ["observable", "value ± error", "exact", "z", "tau_int", "ESS", "R-hat"]
-    return "\n".join([table(headers, rows), "", *sentences(c)])
 
 
 def diagnosis(found: Diagnosis) -> str:

@@ -4,6 +4,7 @@ from nnft_mcmc.statistics.autocorrelation import Estimate, autocovariance, deriv
 from nnft_mcmc.statistics.comparison import ChiSquared, TooFewDraws, bonferroni_bound, hotelling, z_score
 from nnft_mcmc.statistics.k_statistics import CumulantAccumulator, CumulantEstimate
 from nnft_mcmc.statistics.partitions import pairings, set_partitions
+from nnft_mcmc.statistics.two_samples import hotelling_two_samples
 
 __all__ = [
     "ChiSquared",
@@ -16,6 +17,7 @@ __all__ = [
     "derived",
     "gamma_method",
     "hotelling",
+    "hotelling_two_samples",
     "pairings",
     "set_partitions",
     "z_score",

@@ -104,15 +104,15 @@ def hotelling(samples: ArrayLike, reference: ArrayLike) -> ChiSquared:
     Raises `TooFewDraws` where the draws do not suffice, `InputError` where an observable is not finite or constant.
     """
     deviations = _standardised_deviations(samples, reference)
-    rotation, relations, smallest_variance = _principal_components(deviations)
+    rotation, relations, smallest_variance = principal_components(deviations)
     components = deviations @ rotation
     taus = gamma_method(np.concatenate([components, deviations], axis=-1)).tau_int
     slowest = float(np.maximum(taus, 1.0 / (4.0 * taus)).max())
-    block_length = _block_length(deviations.shape[:2], rotation.shape[1], slowest)
+    block_length = choose_block_length(deviations.shape[:2], rotation.shape[1], slowest)
 
     standard_error = np.sqrt(smallest_variance * 2.0 * slowest / (deviations.shape[0] * deviations.shape[1]))
     broken = np.abs(deviations.mean(axis=(0, 1)) @ relations) > BROKEN_RELATION * standard_error
-    blocks = _block_means(components, block_length)
+    blocks = block_means(components, block_length)
     tau_int = taus[: rotation.shape[1]]
     chi2 = np.inf if broken.any() else _t_squared(blocks, 1.0 - (tau_int - 1.0 / (4.0 * tau_int)) / block_length)
     n, dof = blocks.shape
@@ -141,7 +141,7 @@ def _standardised_deviations(samples: ArrayLike, reference: ArrayLike) -> FloatA
     return (draws - mu) / draws.std(axis=(0, 1))
 
 
-def _principal_components(deviations: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+def principal_components(deviations: FloatArray) -> tuple[FloatArray, FloatArray, float]:
     """Rotation (K, dof) to uncorrelated components of unit variance, dropped directions (K, K - dof), the threshold."""
     centred = deviations - deviations.mean(axis=(0, 1))
     correlation = np.einsum("cdk,cdl->kl", centred, centred, optimize=True) / (centred.shape[0] * centred.shape[1])
@@ -155,7 +155,7 @@ def _least_blocks(dof: int) -> int:
     return 5 * dof + 5
 
 
-def _block_length(draws_shape: tuple[int, ...], dof: int, slowest: float) -> int:
+def choose_block_length(draws_shape: tuple[int, ...], dof: int, slowest: float) -> int:
     """B, the draws of a chain divided into equal blocks; the trade-off is in the module docstring."""
     num_chains, draws_per_chain = draws_shape
     num_draws = num_chains * draws_per_chain
@@ -171,7 +171,7 @@ def _block_length(draws_shape: tuple[int, ...], dof: int, slowest: float) -> int
     return draws_per_chain // blocks_per_chain
 
 
-def _block_means(components: FloatArray, block_length: int) -> FloatArray:
+def block_means(components: FloatArray, block_length: int) -> FloatArray:
     """(chain, draw, K) -> (block, K); the draws that are left over are the first of each chain."""
     num_chains, draws_per_chain, dof = components.shape
     used = components[:, draws_per_chain % block_length :]
