@@ -46,16 +46,16 @@ def _measure(options: argparse.Namespace) -> int:
 
 def _diagnose(options: argparse.Namespace) -> int:
     use_float64()
-    from nnft_mcmc.runs import diagnose, plots, report
+    from nnft_mcmc.runs import diagnose, plots_of_diagnosis, report
     from nnft_mcmc.runs.store import RunDirectory
 
     run = RunDirectory(options.run)
     found = diagnose.diagnose(run)
-    plot = plots.plot_chains(run)
+    plot = plots_of_diagnosis.plot_diagnosis(run, found)
     if options.json:
         print(json.dumps({**found.as_json(), "plot": str(plot)}))
     else:
-        print(f"{report.diagnosis(found)}\nTraces and autocorrelations: {plot}")
+        print(f"{report.diagnosis(found)}\nTraces, autocorrelations, ranks and z-scores: {plot}")
     return 0 if found.converged else EXIT_FAILED
 
 

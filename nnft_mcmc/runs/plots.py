@@ -11,11 +11,8 @@ from nnft_mcmc.estimators.effective_mass import plateau_window
 from nnft_mcmc.estimators.series import MINIMUM_SIGNAL
 from nnft_mcmc.runs.measure import Measurement
 from nnft_mcmc.runs.store import RunDirectory
-from nnft_mcmc.statistics import autocovariance
 
 MEASURED, EXACT, SHIFTED = "#1f5fa8", "#222222", "#c2571a"
-MAX_LAG = 40
-MAX_POINTS = 2000
 
 
 def plot_correlator(run: RunDirectory, found: Mapping[str, Measurement]) -> Path | None:
@@ -59,35 +56,6 @@ def _plot_plateau(axes: Axes, m: Measurement, mass: Measurement) -> None:
         axes.plot(window, [middle, middle], color=SHIFTED, lw=1)
     else:
         axes.set_title("no plateau: an entry of its window is undefined", fontsize=9)
-
-
-def plot_chains(run: RunDirectory) -> Path:
-    """Traces of two observables, chain by chain, and their autocorrelation."""
-    observables = run.arrays("observables")["observables"]
-    figure = Figure(figsize=(9.0, 4.6), layout="constrained")
-    axes = figure.subplots(2, 2, width_ratios=(2.4, 1), sharex="col")
-    for (trace, correlation), name in zip(axes, ("phi2", "magnetization"), strict=True):
-        _plot_trace(trace, observables[name], name)
-        _plot_autocorrelation(correlation, observables[name])
-    axes[1, 0].set_xlabel("draw")
-    axes[1, 1].set_xlabel("lag (draws)")
-    return _save(figure, run.plots / "chains.png")
-
-
-def _plot_trace(axes: Axes, series: np.ndarray, name: str) -> None:
-    step = -(-series.shape[1] // MAX_POINTS)
-    for number, chain in enumerate(series):
-        axes.plot(np.arange(0, len(chain), step), chain[::step], lw=0.4, alpha=0.8, label=f"chain {number}")
-    axes.set_ylabel(name)
-
-
-def _plot_autocorrelation(axes: Axes, series: np.ndarray) -> None:
-    lags = min(MAX_LAG, series.shape[1] // 2)
-    gamma = autocovariance(series - series.mean(), lags)
-    axes.axhline(0, color="0.6", lw=0.8)
-    if gamma[0] > 0:
-        axes.plot(gamma / gamma[0], "o-", ms=3, lw=0.8, color=MEASURED)
-    axes.set_ylabel(r"$\rho$(lag)")
 
 
 def _save(figure: Figure, path: Path) -> Path:
