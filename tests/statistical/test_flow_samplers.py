@@ -22,7 +22,7 @@ from nnft_mcmc.architectures._base import SumOfNeurons
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.insertions import PhiPower
 from nnft_mcmc.lattice import Lattice
-from nnft_mcmc.sampling import HMC, NUTS, Chains, Composite, GaussianFlow, MoveKernel, Refresh
+from nnft_mcmc.sampling import HMC, NUTS, Chains, Cluster, Composite, GaussianFlow, MoveKernel, Refresh
 from nnft_mcmc.sampling.composite import WeightsFlow
 from nnft_mcmc.sampling.gaussian_flow import Flow, GaussianFlowMove, whitenings
 from nnft_mcmc.statistics import gamma_method
@@ -47,6 +47,7 @@ def run(ensemble, sampler, seed=1):
 
 FLOW = GaussianFlow(num_chains=64, num_warmup=150, num_samples=500)
 COMPOSITE = Composite(num_chains=64, num_warmup=150, num_samples=500)
+CLUSTER = Cluster(num_chains=64, num_warmup=150, num_samples=500)
 REFRESH = Refresh(num_chains=64, num_warmup=50, num_samples=1500)
 HMC_MODES = HMC(num_chains=64, num_warmup=150, num_samples=300, num_steps=8)
 NUTS_MODES = NUTS(num_chains=64, num_warmup=150, num_samples=200)
@@ -59,6 +60,9 @@ CASES = [
     pytest.param("modes", COMPOSITE, 0.015, id="composite-modes", marks=slow),
     pytest.param("line", COMPOSITE, 0.015, id="composite-line", marks=slow),
     pytest.param("strong", COMPOSITE, 0.015, id="composite-strong"),
+    pytest.param("modes", CLUSTER, 0.015, id="cluster-modes", marks=slow),
+    pytest.param("sites", CLUSTER, 0.015, id="cluster-sites", marks=slow),
+    pytest.param("strong", CLUSTER, 0.015, id="cluster-strong", marks=slow),
     pytest.param("modes by neurons", REFRESH, 0.015, id="refresh-modes", marks=slow),
     pytest.param("line by neurons", REFRESH, 0.015, id="refresh-line", marks=slow),
     pytest.param("strong by neurons", REFRESH, 0.015, id="refresh-strong"),
