@@ -49,8 +49,8 @@ def improved_correlator(ensemble: Ensemble, field: Float[Array, "*sites"]) -> Fl
     architecture, lattice, action = ensemble.architecture, ensemble.lattice, ensemble.local_action
     if not isinstance(architecture, OnTorus):
         raise _checks.InputError(
-            f"the ensemble is a {type(architecture).__name__}; the improved correlator needs a Gaussian field on a torus,"
-            " lattice_modes or site_field."
+            f"the ensemble is a {type(architecture).__name__}; the improved correlator needs a Gaussian field on a"
+            " torus, lattice_modes or site_field."
         )
     times = lattice.shape[0]
     source = jnp.fft.fft(jnp.sum(action.force(field), axis=tuple(range(1, lattice.dim))))  # J_p
