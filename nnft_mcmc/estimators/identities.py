@@ -54,7 +54,7 @@ LOCAL_POWERS = (1, 2, 3, 4)
 NEURONS = 16  # of which the identities of other parameters are averages
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Identities:
     """`names` of the identities by parameter, `degrees` of the terms of the action, parameters without identities.
 

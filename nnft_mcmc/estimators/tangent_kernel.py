@@ -72,8 +72,14 @@ def linear_block(architecture: Architecture) -> str | None:
     if not isinstance(architecture, (SumOfNeurons, MLP, DeepEuclideanNet, ConvNet)):
         return None
     amplitudes = prior["amplitudes"]
-    normal = isinstance(core(amplitudes), dist.Normal) and not np.asarray(amplitudes.mean).any()
+    normal = isinstance(core(amplitudes), dist.Normal) and not moments(amplitudes)[0].any()
     return "amplitudes" if normal else None
+
+
+def moments(distribution: dist.Distribution) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance as arrays of numbers, even where a function is being traced."""
+    with jax.ensure_compile_time_eval():
+        return np.asarray(distribution.mean), np.asarray(distribution.variance)
 
 
 def kernel_of(ensemble: Ensemble, smearings: Float[np.ndarray, "smearings sites"]) -> KernelOf:
@@ -83,7 +89,7 @@ def kernel_of(ensemble: Ensemble, smearings: Float[np.ndarray, "smearings sites"
         return _of_gaussian_field(architecture, smearings)
     if not isinstance(architecture, SumOfNeurons):
         return _of_readout(ensemble, smearings)
-    deviations = np.sqrt(np.asarray(architecture.prior()["amplitudes"].variance))
+    deviations = np.sqrt(moments(architecture.prior()["amplitudes"])[1])
     if isinstance(architecture, PlaneWaves) and deviations.size * ensemble.lattice.num_sites > MANY_NUMBERS:
         return _of_many_waves(ensemble, architecture, deviations, smearings)
     return _of_neurons(ensemble, architecture, deviations, smearings)
@@ -187,7 +193,7 @@ def _of_readout(ensemble: Ensemble, smearings: np.ndarray) -> KernelOf:
     The field is this layer's part and an output bias. The latter is taken off K F, because in the identities
     phi(g)^(k-1) multiplies the sum of K F and of the layer's part.
     """
-    variance = jnp.asarray(ensemble.architecture.prior()["amplitudes"].variance)
+    _, variance = moments(ensemble.architecture.prior()["amplitudes"])
 
     def kernel(theta: Theta, force: Array) -> Kernel:
         def linear(amplitudes: Array) -> Array:
@@ -195,8 +201,8 @@ def _of_readout(ensemble: Ensemble, smearings: np.ndarray) -> KernelOf:
 
         field, pull = jax.vjp(linear, theta["amplitudes"])
         along = [pull(jnp.asarray(g, force.dtype))[0] for g in smearings]
-        of_force = variance * pull(force)[0]
-        smeared = jnp.stack([jnp.sum(variance * p**2) for p in along])
+        of_force = jnp.asarray(variance) * pull(force)[0]
+        smeared = jnp.stack([jnp.sum(jnp.asarray(variance) * p**2) for p in along])
         biases = jnp.dot(jnp.asarray(smearings), field) - jnp.stack([jnp.sum(p * theta["amplitudes"]) for p in along])
         return Kernel(None, None, smeared, jnp.stack([jnp.sum(p * of_force) for p in along]) - biases)
 

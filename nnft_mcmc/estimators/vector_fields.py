@@ -28,7 +28,7 @@ from nnft_mcmc.architectures.priors import IsotropicMomentum, NoSmoothMap, Unifo
 from nnft_mcmc.architectures.radial import RadialLaw
 from nnft_mcmc.architectures.rotations import HaarRotation
 from nnft_mcmc.architectures.stratified import StratifiedMomenta
-from nnft_mcmc.estimators.tangent_kernel import core
+from nnft_mcmc.estimators.tangent_kernel import core, moments
 
 # Numbers of the rows of a parameter array that are looked at, or all of them.
 Rows = np.ndarray | EllipsisType
@@ -45,7 +45,7 @@ def own_fields(distribution: dist.Distribution, rows: Rows) -> list[OwnField]:
     """The fields of a parameter array, of which the given rows are looked at; none where the law has no known one."""
     entry = core(distribution)
     if isinstance(entry, dist.Normal):
-        mean, variance = (np.asarray(moment)[rows] for moment in (distribution.mean, distribution.variance))
+        mean, variance = (moment[rows] for moment in moments(distribution))
         return [OwnField("scale", lambda theta: _normal(theta, mean, variance))]
     if isinstance(entry, UniformPhase):
         return [
