@@ -129,7 +129,7 @@ def test_schaich_loinaz():
 def test_hasenbusch_in_three_dimensions():
     """L = 8, lam = 1.1, beta = 0.3750966: <m^4>/<m^2>^2 = 1.6019(15), xi/L = .6427(8), <phi^2> = .642500(93)."""
     stated = {"beta": 0.3750966, "lam": 1.1}
-    settings = Cluster(num_chains=32, num_warmup=300, num_samples=3000)
+    settings = Cluster(num_chains=32, num_warmup=300, num_samples=5000)
     found, _, _ = run((8, 8, 8), LatticePhi4("hasenbusch", **stated), settings, seed=7, mass=0.4)
     to = convert("continuum", "hasenbusch", _continuum(stated, 3), 3)
     phi2 = scaled(gamma_method(found["phi2"].series), to.factor("phi2"))
