@@ -79,16 +79,17 @@ def jackknife(samples: ArrayLike, num_blocks: int) -> Jackknife:
 
 def block_means(draws: NDArray[np.generic], num_blocks: int) -> tuple[FloatArray, NDArray[np.int64]]:
     """Means (B, *obs) over blocks of draws (chain, draw, *obs), and how many draws each has, (B,)."""
-    num_chains, draws_per_chain = draws.shape[:2]
+    num_chains, draws_per_chain, *shape = draws.shape
     starts = block_starts(num_chains, draws_per_chain, num_blocks)
-    counts = np.diff(np.append(starts, draws_per_chain))
-    sums = np.add.reduceat(draws, starts, axis=1, dtype=np.float64)
-    means = sums / counts.reshape(-1, *[1] * (draws.ndim - 2))
-    return means.reshape(-1, *draws.shape[2:]), np.tile(counts, num_chains)
+    longer, length = draws_per_chain % len(starts), draws_per_chain // len(starts)
+    first = draws[:, : longer * (length + 1)].reshape(num_chains, longer, length + 1, *shape)
+    rest = draws[:, longer * (length + 1) :].reshape(num_chains, len(starts) - longer, length, *shape)
+    means = np.concatenate([part.mean(axis=2, dtype=np.float64) for part in (first, rest)], axis=1)
+    return means.reshape(-1, *shape), np.tile(np.diff(np.append(starts, draws_per_chain)), num_chains)
 
 
 def block_starts(num_chains: int, draws_per_chain: int, num_blocks: int) -> NDArray[np.int64]:
-    """First draw of each block of a chain; the lengths differ by one at most."""
+    """First draw of each block of a chain; the lengths differ by one at most, the longer ones come first."""
     num_blocks = integer("num_blocks", num_blocks, LEAST_BLOCKS)
     per_chain = max(1, round(num_blocks / num_chains))
     if per_chain > draws_per_chain or per_chain * num_chains < LEAST_BLOCKS:
@@ -96,7 +97,8 @@ def block_starts(num_chains: int, draws_per_chain: int, num_blocks: int) -> NDAr
             f"num_blocks is {num_blocks} for {num_chains} chains of {draws_per_chain} draws; take {LEAST_BLOCKS} blocks"
             " or more and one draw or more in each."
         )
-    return np.arange(per_chain) * draws_per_chain // per_chain
+    length, longer = divmod(draws_per_chain, per_chain)
+    return np.arange(per_chain) * length + np.minimum(np.arange(per_chain), longer)
 
 
 def from_blocks(means: FloatArray, counts: NDArray[np.int64]) -> Jackknife:

@@ -52,8 +52,8 @@ def test_the_mean_of_independent_draws_has_the_error_of_the_textbook():
 def test_blocks_stay_within_a_chain_and_cover_it():
     draws = np.arange(2 * 10.0).reshape(2, 10)
     means, counts = block_means(draws, 6)
-    assert counts.tolist() == [3, 3, 4] * 2
-    np.testing.assert_allclose(means, [1.0, 4.0, 7.5, 11.0, 14.0, 17.5])
+    assert counts.tolist() == [4, 3, 3] * 2
+    np.testing.assert_allclose(means, [1.5, 5.0, 8.0, 11.5, 15.0, 18.0])
     np.testing.assert_allclose(from_blocks(means, counts).value, draws.mean())
 
 
