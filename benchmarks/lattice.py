@@ -13,7 +13,7 @@ Costs are times of the processor, so that other programs on the machine matter l
 included. A series of fewer than 50 tau_int per chain is marked with ?. The dynamical exponents z of tau_int(M^2) ~ L^z
 and z_cost of the cost per site ~ L^z are fitted to L = 8 .. 64.
 
-    python benchmarks/lattice.py [--seconds 20] [--quick] [--figure FILE]
+    python benchmarks/lattice.py [--seconds 20] [--only critical] [--quick] [--figure FILE]
 """
 
 import argparse
@@ -128,6 +128,7 @@ def draw(results: dict[str, dict[int, Result]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="processor seconds of each run (default 20)")
+    parser.add_argument("--only", default="", metavar="NAME", help="systems whose name begins so: E, E5, critical")
     parser.add_argument("--quick", action="store_true", help="two small systems, one second each")
     parser.add_argument("--figure", type=Path, help="PNG to write")
     options = parser.parse_args()
@@ -139,7 +140,7 @@ def main() -> None:
     common = {"num_chains": CHAINS, "num_warmup": WARMUP, "num_samples": 1}
     samplers = {"gaussian_flow": GaussianFlow(**common), "cluster": Cluster(**common), "composite": Composite(**common)}
     critical: dict[str, dict[int, Result]] = {}
-    for system in systems(options.quick):
+    for system in [s for s in systems(options.quick) if s.name.startswith(options.only)]:
         steps, hmc = tuned_hmc(system, seconds)
         found = {f"hmc ({steps} steps)": hmc, **{n: measured(system, s, seconds) for n, s in samplers.items()}}
         for name, r in found.items():
@@ -151,7 +152,7 @@ def main() -> None:
             )
             if system.name.startswith("critical"):
                 critical.setdefault(name.partition(" ")[0], {})[system.size] = r
-    if options.quick:
+    if options.quick or not critical:
         return
     print("\nexponents at the critical point, L = 8 .. 64")
     for name, by_size in critical.items():
