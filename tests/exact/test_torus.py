@@ -22,7 +22,7 @@ from nnft_mcmc import (
     TransferMatrix,
     exact_reference,
 )
-from nnft_mcmc.exact import mehler, torus
+from nnft_mcmc.exact import mehler, torus_rows
 
 ALBERGO = {
     2: (1.173184710778, 0.195626210163, 0.071128384092, 0.123060239521, 0.544209630893),
@@ -140,7 +140,7 @@ def test_transposed_tori_are_the_same(potential):
 def test_a_finer_grid_changes_nothing(monkeypatch):
     before = TorusTheory((3, 2), 1.0, (0, 0, -1.0, 0, 1.5))
     value = before.log_z, before.susceptibility
-    monkeypatch.setattr(torus, "_STEPS_PER_WIDTH", 2 * torus._STEPS_PER_WIDTH)
+    monkeypatch.setattr(torus_rows, "_STEPS_PER_WIDTH", 2 * torus_rows._STEPS_PER_WIDTH)
     after = TorusTheory((3, 2), 1.0, (0, 0, -1.0, 0, 1.5))
     assert (after.log_z, after.susceptibility) == pytest.approx(value, rel=1e-12)
 
