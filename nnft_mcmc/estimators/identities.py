@@ -10,10 +10,10 @@ phi(x),
     < (k - 1) K(g, g) phi(g)^(k-2) - phi(g)^k - phi(g)^(k-1) (K F)(g) > = 0.
 
 Averaged over all points, g = delta_x, and k = 1 ... 4 they are named `phi` ... `phi4`; k = 2 at the central site is
-`middle2`, k = 2 and 4 for the volume average `zero_mode2`, `zero_mode4`, k = 2 for the first odd mode in time
-`first_mode2`. The equations hold at fixed values of all other parameters, so all of them are multiplied by
-4/(1 + kappa)^2, kappa the mean of K(x, x) in units of its expectation, which keeps the moments finite in heavy-tailed
-networks.
+`middle2`, for the volume average `zero_mode2`, and for the first odd mode in time `first_mode2`. (k = 4 of a single
+smeared field has such tails that its z-score is no normal number before 1e4 effective draws.) The equations hold at
+fixed values of all other parameters, so all of them are multiplied by 4/(1 + kappa)^2, kappa the mean of K(x, x) in
+units of its expectation, which keeps the moments finite in heavy-tailed networks.
 
 Why these: a coupling wrong by the factor 1 + delta moves the mean of an identity by -delta Cov(identity, S), so the
 best identity is the one most correlated with S. In the free theory with h of degree 2 and 4 some combination of `phi2`
@@ -150,10 +150,8 @@ class _Linear:
             weights["middle"] = middle
         self.weights = np.stack(list(weights.values()))
         self.kernel: KernelOf = kernel_of(ensemble, self.weights)
-        # powers of each smeared field
-        powers = {"zero_mode": (2, 4), "first_mode": (2,) if self.has_sites else (2, 4), "middle": (2, 4)}
-        self.smeared = [(row, k) for row, smearing in enumerate(weights) for k in powers[smearing]]
-        self.smeared += [] if self.has_sites else [(0, 1)]
+        # rows of the smearings and powers of their fields
+        self.smeared = [(row, 2) for row in range(len(weights))] + ([] if self.has_sites else [(0, 1)])
         of_smeared = tuple(f"{list(weights)[row]}{k if k > 1 else ''}" for row, k in self.smeared)
         of_sites = tuple(f"phi{k if k > 1 else ''}" for k in LOCAL_POWERS)
         self.names = (*of_sites, "middle2", *of_smeared) if self.has_sites else of_smeared
