@@ -7,7 +7,8 @@ import pytest
 
 from nnft_mcmc import cli
 
-COMMANDS = ("sample", "draw", "measure", "diagnose", "compare", "correlators", "reweight", "export", "sweep")
+RUNS = ("sample", "draw", "sweep", "measure", "diagnose", "compare", "spectrum", "report", "export")
+COMMANDS = (*RUNS, "extrapolate", "correlators", "reweight", "axioms", "convert")
 HEAVY = ("jax", "jaxlib", "numpyro", "equinox", "xarray", "zarr", "arviz", "scipy", "matplotlib", "numpy")
 
 
