@@ -36,9 +36,9 @@ from nnft_mcmc.references.total_action import uniform_potential
 
 FloatArray = NDArray[np.float64]
 
-# Relative weight of the states that the contraction of a torus may drop; the results err by about a tenth of it. The
-# finest that is affordable is taken, a minute or two at the most.
-PRECISIONS = (1e-11, 1e-9, 1e-7, 1e-6, 1e-5)
+# Relative weight of the states that the contraction of a torus may drop; results err by a twentieth of it or less, as
+# found on the torus of three sites. The finest that is affordable is taken, a minute at the most.
+PRECISIONS = (1e-9, 1e-7, 1e-6, 1e-5)
 LARGEST_COST = 5e8
 
 

@@ -44,6 +44,14 @@ def test_published_tori(size):
     assert identity == pytest.approx(1, abs=1e-11)
 
 
+@pytest.mark.parametrize(("precision", "error"), [(1e-5, 5e-7), (1e-7, 2e-9), (1e-9, 1e-11)])
+def test_what_dropped_states_cost(precision, error):
+    """A twentieth of their weight, or less."""
+    theory = TorusTheory((3, 3), 2.0, (0, 0, 0, 0, 6.975), precision)
+    found = (theory.log_z, theory.moment(2), theory.moment(4), theory.nearest_neighbour, theory.susceptibility)
+    np.testing.assert_allclose(found, ALBERGO[3], rtol=error)
+
+
 RINGS = [
     (0.1, 0.5, 0.3979230817, 0.4477472028, 1.1843562870),
     (1.0, 0.5, 0.2419336950, 0.1519840855, 1.8032831440),
