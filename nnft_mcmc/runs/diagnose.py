@@ -16,14 +16,13 @@ from nnft_mcmc.runs import certificate, checks_of_moves
 from nnft_mcmc.runs.certificate import Certificate
 from nnft_mcmc.runs.checks import Check
 from nnft_mcmc.runs.driver import theory
-from nnft_mcmc.runs.measure import bulk_and_tail_ess, plain, rhat
+from nnft_mcmc.runs.measure import MINIMUM_TAU_INTS, bulk_and_tail_ess, plain, rhat
 from nnft_mcmc.runs.store import RunDirectory
 from nnft_mcmc.sampling import Chunk
 from nnft_mcmc.statistics import Estimate, gamma_method
 
 MAXIMUM_RHAT = 1.01  # Vehtari et al., arXiv:1903.08008
 MINIMUM_ESS_PER_CHAIN = 100
-MINIMUM_TAU_INTS = 50  # draws per chain in units of tau_int, below which tau_int itself is not known
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,30 @@ def test_exact_levels_are_those_published():
     np.testing.assert_allclose(exact_levels(lambda x: x**2 / 2), OMEGA * np.arange(1, 5), rtol=1e-10)
 
 
+def levels_of_the_line(coupling):
+    """The same of the line, free between its sites: Mehler's kernel between factors of the potential."""
+    x = np.linspace(-8.0, 8.0, 501)
+    v = SPACING * coupling * x**4 / 2
+    mehler = ((x[:, None] ** 2 + x**2) * np.cosh(SPACING) - 2 * x[:, None] * x) / (2 * np.sinh(SPACING))
+    energies = -np.log(np.linalg.eigvalsh(np.exp(-mehler - v[:, None] - v))[::-1][:5]) / SPACING
+    return energies[1:] - energies[0]
+
+
+@pytest.mark.slow
+def test_levels_of_the_infinite_width_limit_from_the_bulk_of_a_box():
+    """phi^4 inside a box of length 10 and free outside; levels from its middle. Control: the free levels 1, 2, 3."""
+    lattice = Lattice((41,), SPACING)
+    limit = InfiniteWidth(ScalarNet(dim=1, width=1, mass=1.0, cutoff=np.inf), lattice)
+    ensemble = Ensemble(limit, lattice, PhiPower(degree=4, coupling=0.5, quadrature="trapezoid"))
+    settings = HMC(num_chains=32, num_warmup=300, num_samples=2000)
+    found = levels(ensemble, sample(ensemble, jax.random.key(2), settings, store=("field",)), tau_int=2.0)
+    exact = levels_of_the_line(0.5)
+    np.testing.assert_allclose(levels_of_the_line(0.0), [1, 2, 3, 4], rtol=1e-9)
+    for n, level in enumerate([("odd", 0), ("even", 0), ("odd", 1)]):
+        assert agree(found[level], exact[n], 0.1)
+        assert not agree(found[level], n + 1, 0.1)
+
+
 @pytest.mark.slow
 def test_levels_of_the_anharmonic_oscillator():
     """MCMC of lattice modes on a torus of length 8; gap 1.606, then 3.570 and 5.765. Control: the harmonic levels."""
