@@ -119,6 +119,7 @@ def draw(results: dict[str, dict[int, Result]], path: Path) -> None:
     for axes, label in ((left, r"$\tau_\mathrm{int}(M^2)$  (transitions)"), (right, r"ms per independent $M^2$")):
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
+        axes.set_xticks(CRITICAL, [str(size) for size in CRITICAL])
         axes.set_xlabel("$L$")
         axes.set_ylabel(label)
     left.legend(frameon=False)
