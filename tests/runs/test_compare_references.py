@@ -124,7 +124,6 @@ def test_another_run(network, tmp_path):
     comparison = compare(network, str(other.path))
     assert comparison.agrees
     assert "differ in architecture.width" in comparison.reference.remains
-    assert (network.path / "plots").exists()
 
 
 def test_what_is_refused(modes, network):
