@@ -25,9 +25,16 @@ def torus(*shape):
 
 
 def one_draw(ensemble, seed=1):
-    theta = ensemble.architecture.sample_parameters(jax.random.key(seed))
-    field = ensemble.field(theta)
-    return np.asarray(field), {name: np.asarray(x) for name, x in per_draw(ensemble)(theta, field).items()}
+    observe = per_draw(ensemble)
+
+    @jax.jit
+    def drawn(key):
+        theta = ensemble.architecture.sample_parameters(key)
+        field = ensemble.field(theta)
+        return field, observe(theta, field)
+
+    field, kept = drawn(jax.random.key(seed))
+    return np.asarray(field), {name: np.asarray(x) for name, x in kept.items()}
 
 
 @pytest.mark.parametrize("shape", [(1,), (2,), (5,), (6, 4), (2, 3), (4, 3, 2)])
@@ -124,9 +131,16 @@ def test_derived_observables_are_functions_of_the_means(shape):
     """Binder cumulant, correlation length and the others from the means of stored fields, by hand."""
     ensemble = torus(*shape)
     keys = jax.random.split(jax.random.key(5), 400)
-    theta = jax.vmap(ensemble.architecture.sample_parameters)(keys)
-    fields = jax.vmap(ensemble.field)(theta)
-    kept = jax.vmap(per_draw(ensemble))(theta, fields)
+    observe = per_draw(ensemble)
+
+    @jax.jit
+    @jax.vmap
+    def drawn(key):
+        theta = ensemble.architecture.sample_parameters(key)
+        field = ensemble.field(theta)
+        return field, observe(theta, field)
+
+    fields, kept = drawn(keys)
     found = observables({name: np.asarray(x)[None] for name, x in kept.items()}, ensemble.lattice)
     phi = np.asarray(fields)
     m = phi.reshape(400, -1).mean(axis=1)

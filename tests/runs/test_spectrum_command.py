@@ -18,7 +18,7 @@ with warnings.catch_warnings():
 OSCILLATOR = {
     "architecture": {"name": "lattice_modes", "mass": 1.0},
     "lattice": {"shape": [16], "spacing": 0.5, "geometry": "torus"},
-    "sampler": {"name": "hmc", "num_chains": 4, "num_warmup": 0, "num_samples": 3000},
+    "sampler": {"name": "hmc", "num_chains": 4, "num_warmup": 0, "num_samples": 1000},
 }
 
 
@@ -73,7 +73,7 @@ def test_spectrum_refuses_runs_without_operators_and_edges_of_a_torus(run, tmp_p
 
 
 def test_export_to_pyerrors(run, tmp_path):
-    """Values to rounding; errors by pyerrors' own Gamma-method, about the mean of each chain, to 2%."""
+    """Values to rounding; errors by pyerrors' own Gamma-method, about the mean of each chain of 1000 draws, to 6%."""
     file = tmp_path / "run.json.gz"
     assert command("export", run.path, "--to", "pyerrors", "--out", file)[0] == 0
     with warnings.catch_warnings():
@@ -85,7 +85,7 @@ def test_export_to_pyerrors(run, tmp_path):
         obs.gamma_method(S=1.5)
         assert obs.names == [f"torus|chain{k}" for k in range(4)]
         assert obs.value == pytest.approx(float(estimate.value), rel=1e-10)
-        assert obs.dvalue == pytest.approx(float(estimate.error), rel=0.02)
+        assert obs.dvalue == pytest.approx(float(estimate.error), rel=0.06)
     correlator = read["correlator"]
     assert isinstance(correlator, pyerrors.Corr)
     assert correlator.T == 9
@@ -93,7 +93,7 @@ def test_export_to_pyerrors(run, tmp_path):
     mass.gamma_method(S=1.5)
     ours = measured["log_effective_mass"].estimate
     assert mass.value / 0.5 == pytest.approx(float(ours.value[1]), rel=1e-8)
-    assert mass.dvalue / 0.5 == pytest.approx(float(ours.error[1]), rel=0.02)
+    assert mass.dvalue / 0.5 == pytest.approx(float(ours.error[1]), rel=0.06)
 
 
 def test_export_to_pyerrors_refuses_other_names_of_files(run, tmp_path):
