@@ -1,7 +1,7 @@
 """The certificate of `nnft diagnose`: what it costs, and which wrong coupling it shows.
 
-Cost: time of a draw with its identities over that without, by turns, medians; the draws of a chain are made as `nnft
-sample` makes them. Power: the error of the coupling that the identities read off, at 1e5 effective draws, beside the
+Cost: CPU time of a draw with its identities over that without, by turns, medians; the draws of a chain are made as
+`nnft sample` makes them. Power: the error of the coupling that the identities read off, at 1e5 effective draws, beside the
 Cramer-Rao bound 1/(std(S) sqrt(1e5)), which no test can beat; and the deviation that is noticed with probability 0.95.
 
     python benchmarks/certificate.py [--part cost|power] [--only WORD]
@@ -80,9 +80,9 @@ def started(ensemble: Ensemble, sampler: Sampler, collect: Callable, number: int
 
 
 def timed(chains: Chains, number: int) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     chains.draw(number)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def power(architecture: Architecture, lattice: Lattice, coupling: float, sampler: Sampler) -> list[float]:
