@@ -1,8 +1,9 @@
 """The certificate of `nnft diagnose`: what it costs, and which wrong coupling it shows.
 
 Cost: CPU time of a draw with its identities over that without, by turns, medians; the draws of a chain are made as
-`nnft sample` makes them. Power: the error of the coupling that the identities read off, at 1e5 effective draws, beside the
-Cramer-Rao bound 1/(std(S) sqrt(1e5)), which no test can beat; and the deviation that is noticed with probability 0.95.
+`nnft sample` makes them. Power: the error of the coupling that the identities read off, at 1e5 effective draws, beside
+the Cramer-Rao bound 1/(std(S) sqrt(1e5)), which no test can beat; and the deviation that is noticed with probability
+0.95.
 
     python benchmarks/certificate.py [--part cost|power] [--only WORD]
 """

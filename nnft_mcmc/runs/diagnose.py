@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.runs import certificate, checks_of_moves
 from nnft_mcmc.runs.certificate import Certificate
 from nnft_mcmc.runs.checks import Check
@@ -79,7 +78,7 @@ def diagnose(run: RunDirectory) -> Diagnosis:
         return Diagnosis(checks, {}, None)
     mixing = {name: _mixing_of(series) for name, series in watched(arrays).items()}
     checks += _mixing_checks(mixing, arrays["observables"]["phi2"].shape[:2])
-    found = _certificate(ensemble, arrays)
+    found = certificate.of_run(ensemble, arrays)
     checks += checks_of_moves.hamiltonian(arrays["sample_stats"], certified=found is not None and not found.uncertified)
     checks += [] if sampler.start == "prior" else checks_of_moves.starts(arrays["observables"])
     checks += [] if found is None else _certified(found)
@@ -166,10 +165,6 @@ def _mixing_checks(mixing: dict[str, Mixing], shape: tuple[int, ...]) -> Iterato
         num_draws >= needed,  # false where tau_int is undefined
         f"{missing}set sampler.num_samples to {needed:.0f} or more",
     )
-
-
-def _certificate(ensemble: Ensemble, arrays: Chunk) -> Certificate | None:
-    return certificate.of_run(ensemble, arrays)
 
 
 def _certified(found: Certificate) -> Iterator[Check]:
