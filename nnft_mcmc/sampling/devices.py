@@ -1,12 +1,13 @@
 """Where chains lie: a mesh chains x neurons of devices, on one host or on several.
 
 Every array of a sampler's state has the chains first, and is cut along them. Chains do not depend on each other: each
-group of devices runs the program of its own chains, `shard_map`, and nothing passes between groups. Left to itself XLA
-would gather all chains wherever it meets a call that it knows nothing of, such as a non-uniform FFT, and would let the
-groups wait for each other at every pass of every loop.
+device runs the program of its own chains, `shard_map`, and nothing passes between devices. Left to itself XLA would
+gather all chains wherever it meets a call that it knows nothing of, such as a non-uniform FFT, and would let devices
+wait for each other at every pass of every loop.
 
-With `neuron_shards` > 1 an array whose next axis counts the neurons is cut along that as well, within a group; there
-XLA partitions the program (GSPMD), which means the same whatever the mesh is.
+With `neuron_shards` > 1 an array whose next axis counts the neurons is cut along that as well. There XLA partitions the
+program of all chains (GSPMD), which means the same whatever the mesh is: what passes among the neurons of one group of
+devices is one operation of all devices, so that loops of different lengths in different groups would never meet.
 
 Several processes each own some of the devices and run the same program in step. Process 0 alone touches files.
 """
@@ -103,14 +104,16 @@ class Layout:
         return NamedSharding(self.mesh, PartitionSpec(CHAINS, NEURONS) if counts_neurons else PartitionSpec(CHAINS))
 
     def by_chains(self, run: Callable[..., tuple[Any, Any]], of_state: Any) -> Callable[..., tuple[Any, Any]]:
-        """`run`(state, *numbers) -> (state, draws (draw, chain, ...)), each group of devices with its own chains."""
-        chains = jax.tree.map(lambda sharding: PartitionSpec(*sharding.spec[:1]), of_state)
+        """`run`(state, *numbers) -> (state, draws (draw, chain, ...)), each device with its own chains if it can."""
+        if self.neuron_shards > 1:
+            return run
+        chains = jax.tree.map(lambda sharding: sharding.spec, of_state)
 
         def of_all(state: Any, *numbers: Array) -> tuple[Any, Any]:
             inputs, outputs = (chains, *[PartitionSpec()] * len(numbers)), (chains, PartitionSpec(None, CHAINS))
-            return jax.shard_map(
-                run, mesh=self.mesh, in_specs=inputs, out_specs=outputs, axis_names={CHAINS}, check_vma=False
-            )(state, *numbers)
+            return jax.shard_map(run, mesh=self.mesh, in_specs=inputs, out_specs=outputs, check_vma=False)(
+                state, *numbers
+            )
 
         return of_all
 

@@ -122,8 +122,8 @@ for function in (layout.by_chains(run, shardings), run):
 """
 
 
-def test_nothing_passes_between_groups_of_chains():
-    """Each group transforms the fields of its two chains only; left to XLA both would do all four, in step."""
+def test_nothing_passes_between_devices():
+    """Each transforms the fields of its two chains only; left to XLA both would do all four, in step."""
     environ = {**environment(), "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     done = subprocess.run([sys.executable, "-c", PROGRAMS], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["2 False False", "4 True True"]
