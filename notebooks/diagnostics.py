@@ -139,10 +139,10 @@ for sign in (-1, 1):
     axes[0].axhline(sign * found["right"].identities[0].bound, color="0.4", lw=0.9, ls="--")
 axes[0].set_xticks(np.arange(len(labels)), labels, rotation=45, ha="right")
 axes[0].set_ylabel("mean / error")
-axes[0].legend(frameon=False)
+axes[0].legend(frameon=False, loc="upper right")
 axes[1].axhline(1, color="0.4", lw=0.9)
 axes[1].axhline(WRONG / COUPLING, color="0.4", lw=0.9, ls=":")
-axes[1].set_xticks(range(3), list(found))
+axes[1].set_xticks(range(3), list(found), rotation=20)
 axes[1].set_xlim(-0.5, 2.5)
 _ = axes[1].set_ylabel("coupling / stated coupling")
 
