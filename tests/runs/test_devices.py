@@ -47,11 +47,14 @@ def with_eight_devices(folder, runs):
 
 
 def assert_same(arrays, expected, rounded, rtol=1e-12):
-    """The same bits, but for the arrays that may differ by rounding."""
+    """The same bits, but for the arrays that may differ by rounding; identities are sums in which much cancels."""
     assert arrays.keys() == expected.keys()
-    assert {name for name in arrays if (arrays[name] != expected[name]).any()} <= rounded
+    identities = {name for name in arrays if name.startswith("identities/")}
+    assert {name for name in arrays if (arrays[name] != expected[name]).any()} <= rounded | identities
     for name in rounded:
         np.testing.assert_allclose(arrays[name], expected[name], rtol=rtol, atol=1e-13)
+    for name in identities:
+        np.testing.assert_allclose(arrays[name], expected[name], rtol=max(rtol, 1e-9), atol=max(rtol, 1e-9))
 
 
 def test_results_do_not_depend_on_the_devices(tmp_path):
