@@ -11,8 +11,8 @@ and the parameters have the covariance (J^T S^-1 J)^-1 (nu + chi^2)/(nu - d), J 
 Biometrika 46 (1959) 49). For given E the A are linear, and are eliminated.
 
 Windows. t_max is where C(t) is last above MINIMUM_SIGNAL errors without a gap, or where n = nu/4, whichever is first.
-Every t_min in the first half of these data is tried, with K = 1 and 2; a second state counts where its amplitude and
-its distance from the first are above RESOLVED errors, for else E_1 is what the noise likes. The lowest energies E_w
+Every t_min in the first half of these data is tried, with K = 1 and 2; two states count where both amplitudes, E_1 and
+the distance to E_2 are above RESOLVED errors, for else E_1 is what the noise likes. The lowest energies E_w
 with their errors s_w are averaged with the weights of W. I. Jay and E. T. Neil, arXiv:2008.01069,
 
     w ~ exp(-AIC/2),   AIC = chi^2 (nu - d - 1)/nu + 2 k + 2 (data that were cut),   E = sum w E_w,
@@ -188,15 +188,16 @@ def _inverse(jacobian: FloatArray) -> FloatArray:
 
 
 def _is_resolved(amplitudes: FloatArray, energies: FloatArray, covariance: FloatArray) -> bool:
-    """Whether the energy has an error, and a second state an amplitude and a distance above RESOLVED errors."""
+    """Whether the energy has an error, and of two states amplitudes, E_1 and E_2 - E_1 are above RESOLVED errors."""
     k = len(energies)
     if not np.isfinite(covariance).all():
         return False
     if k == 1:
         return True
     distance = covariance[k, k] + covariance[k + 1, k + 1] - 2 * covariance[k, k + 1]
-    separate = energies[1] - energies[0] > RESOLVED * math.sqrt(max(distance, 0.0))
-    return bool(separate and amplitudes[1] > RESOLVED * math.sqrt(covariance[1, 1]))
+    numbers = np.array([*amplitudes, energies[0], energies[1] - energies[0]])
+    variances = np.array([*np.diag(covariance)[: k + 1], max(distance, 0.0)])
+    return bool((numbers > RESOLVED * np.sqrt(variances)).all())
 
 
 def _average(fits: list[WindowFit]) -> Energy:
