@@ -60,7 +60,7 @@ BAD = {
     "unknown insertion": (phi4(insertion__name="phi_powr"), ("'phi_powr'", "Did you mean 'phi_power'?")),
     "unknown sampler": (
         phi4(sampler__name="gibbs"),
-        ("sampler.name", "'gibbs'", "composite, refresh, gaussian_flow, hmc, nuts"),
+        ("sampler.name", "'gibbs'", "composite, refresh, gaussian_flow"),
     ),
     "unknown geometry": (phi4(lattice__geometry="tours"), ("lattice.geometry", "'tours'", "Did you mean 'torus'?")),
     "unknown quadrature": (phi4(insertion__quadrature="simpson"), ("quadrature", "'simpson'", "riemann, trapezoid")),
