@@ -96,7 +96,8 @@ class Comparison:
 
 def compare(run: RunDirectory, reference: str) -> Comparison:
     """Hold a run against a reference: exact, perturbation, infinite-width, lattice, or the directory of a run."""
-    ensemble, _ = theory(run.config(), run.manifest()["kind"])
+    kind = run.manifest()["kind"]  # refuses what is no run
+    ensemble, _ = theory(run.config(), kind)
     if reference in COMPUTED:
         return _with_numbers(reference, ensemble, run, COMPUTED[reference](ensemble))
     if reference in sampled_reference.NAMES:
