@@ -7,6 +7,8 @@ import pytest
 from nnft_mcmc import cli
 from tests.runs.small import answer, command, refused, write
 
+pytestmark = pytest.mark.slow  # a sweep compiles every width anew; tests/exact/test_extrapolation.py has the limits
+
 FREE = {"insertion": None, "lattice": {"shape": [3]}, "run": {"seed": 3, "store": []}}
 SAMPLER = {"num_chains": 64, "num_warmup": 0, "num_samples": 1600}
 
@@ -82,7 +84,6 @@ def test_not_a_sweep(tmp_path):
     assert "give the directory of a sweep" in refused("extrapolate", tmp_path)
 
 
-@pytest.mark.slow
 def test_volumes_need_a_rate(tmp_path):
     file = write(tmp_path / "c.toml", sampler=SAMPLER, **FREE)
     sweep = ["sweep", file, "--over", "lattice.shape=[3],[5],[9]", "--set", "sampler.num_samples=60"]

@@ -3,6 +3,8 @@
 import html
 import re
 
+import pytest
+
 from tests.runs.small import command, refused, sampled
 
 
@@ -22,6 +24,7 @@ def test_the_page_of_an_interacting_run(tmp_path):
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 
+@pytest.mark.slow
 def test_a_run_without_an_exact_answer(tmp_path):
     plane = {"name": "scalar_net", "dim": 2, "width": 4, "mass": 1.0, "cutoff": 3.0}
     sampler = {"num_samples": 60}
