@@ -29,12 +29,12 @@ from nnft_mcmc.estimators.clustering_fits import (
     Data,
     acceptable,
     constant,
-    p_value_of,
     p_value_of_floor,
 )
 from nnft_mcmc.estimators.exchange import Exchange
 from nnft_mcmc.estimators.symmetry import POWER
 from nnft_mcmc.statistics import CumulantEstimate
+from nnft_mcmc.statistics.comparison import hotelling_p_value
 
 FloatArray = NDArray[np.float64]
 
@@ -130,7 +130,7 @@ def clustering_test(
         exchange,
         _checks.positive("scale", scale),
     )
-    zero, p_zero = constant(data), p_value_of(data.chi2(estimate.value), len(r), data.nu)
+    zero, p_zero = constant(data), hotelling_p_value(data.chi2(estimate.value), len(r), data.nu)
     if p_zero >= false_alarm:
         needed = _needed(estimate, zero.floor_error, scale, false_alarm)
         outcome, p_value, fit, fit_p = "vanishes" if needed <= estimate.num_draws else "undecided", p_zero, zero, p_zero

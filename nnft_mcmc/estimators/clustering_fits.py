@@ -20,6 +20,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import fdtrc
 
 from nnft_mcmc.estimators.exchange import Exchange
+from nnft_mcmc.statistics.comparison import hotelling_p_value
 
 FloatArray = NDArray[np.float64]
 
@@ -155,15 +156,10 @@ def acceptable(data: Data, with_floor: bool) -> tuple[Fit, float]:
     first = int(data.exchange.diverges_at_zero and data.r[0] == 0)
     for start in range(first, len(data.r) - MINIMUM_DISTANCES + 1):
         fit = _fit(data, start, with_floor)
-        p_value = p_value_of(float(fit.chi2.min()), len(data.r) - start - (3 if with_floor else 2), data.nu)
+        p_value = hotelling_p_value(float(fit.chi2.min()), len(data.r) - start - (3 if with_floor else 2), data.nu)
         if p_value >= ACCEPTABLE:
             break
     return fit, p_value
-
-
-def p_value_of(chi2: float, dof: int, nu: int) -> float:
-    """Of chi^2 with an estimated covariance: Hotelling's T^2."""
-    return float(fdtrc(dof, nu - dof + 1, chi2 * (nu - dof + 1) / (nu * dof)))
 
 
 def p_value_of_floor(data: Data, fit: Fit) -> float:

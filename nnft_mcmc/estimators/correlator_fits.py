@@ -32,9 +32,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.optimize import least_squares
-from scipy.special import fdtrc
 
 from nnft_mcmc.estimators.series import MINIMUM_SIGNAL
+from nnft_mcmc.statistics.comparison import hotelling_p_value
 from nnft_mcmc.statistics.resampling import Jackknife
 
 FloatArray = NDArray[np.float64]
@@ -147,7 +147,7 @@ def _fit(correlator: Jackknife, t: FloatArray, window: slice, states: int, perio
     error = math.sqrt(covariance[states, states])
     if not _is_resolved(amplitudes, energies, covariance):
         return None
-    p_value = float(fdtrc(dof, nu - dof + 1, chi2 * (nu - dof + 1) / (nu * dof)))
+    p_value = hotelling_p_value(chi2, dof, nu)
     aic = chi2 * (nu - dof - 1) / nu + 4 * states + 2 * cut
     return WindowFit(float(energies[0]), error, states, float(x[0]), float(x[-1]), chi2, dof, p_value, aic)
 

@@ -50,7 +50,7 @@ def _sections(run: RunDirectory) -> Iterator[str]:
     found = diagnose(run)
     yield "<h2>Can it be believed?</h2>"
     yield _verdict(found.verdict, found.converged)
-    yield _text(report.diagnosis(found))
+    yield _text(report.diagnosis(found).rpartition("\n\n")[0])
     yield _image(plot_diagnosis(run, found), shown)
 
     measured = measure(run)

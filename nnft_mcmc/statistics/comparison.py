@@ -98,6 +98,12 @@ def bonferroni_bound(num_tests: int, false_alarm: float, error_dof: ArrayLike = 
     return -stdtrit(np.asarray(error_dof, dtype=np.float64), false_alarm / (2.0 * num_tests))
 
 
+def hotelling_p_value(chi2: float, dof: int, covariance_dof: float) -> float:
+    """Of chi^2 = x^T S^-1 x with `dof` entries, S a covariance estimated with `covariance_dof` degrees of freedom."""
+    left = covariance_dof - dof + 1
+    return float(fdtrc(dof, left, chi2 * left / (covariance_dof * dof)))
+
+
 def hotelling(samples: ArrayLike, reference: ArrayLike) -> ChiSquared:
     """Test of the means of `samples` (chain, draw, K) against the exact `reference` (K,), correlations included.
 
@@ -116,7 +122,7 @@ def hotelling(samples: ArrayLike, reference: ArrayLike) -> ChiSquared:
     tau_int = taus[: rotation.shape[1]]
     chi2 = np.inf if broken.any() else _t_squared(blocks, 1.0 - (tau_int - 1.0 / (4.0 * tau_int)) / block_length)
     n, dof = blocks.shape
-    p_value = float(fdtrc(dof, n - dof, chi2 * (n - dof) / (dof * (n - 1))))
+    p_value = hotelling_p_value(chi2, dof, n - 1)
     return ChiSquared(float(chi2), dof, p_value, n, block_length, relations.shape[1])
 
 

@@ -33,6 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nnft_mcmc._checks import InputError, integer
 from nnft_mcmc.statistics.partitions import Block, moebius, set_partitions
+from nnft_mcmc.statistics.resampling import replica_covariance, replica_error
 
 FloatArray = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -56,15 +57,12 @@ class CumulantEstimate:
     @property
     def error(self) -> FloatArray:
         """One standard error, (K,)."""
-        with np.errstate(invalid="ignore"):
-            return np.sqrt((len(self.replicas) - 1) * self.replicas.var(axis=0))
+        return replica_error(self.replicas)
 
     @property
     def covariance(self) -> FloatArray:
         """Jackknife covariance of the estimates, (K, K)."""
-        with np.errstate(invalid="ignore"):
-            delta = self.replicas - self.replicas.mean(axis=0)
-            return (len(delta) - 1) / len(delta) * delta.T @ delta
+        return replica_covariance(self.replicas)
 
     @property
     def error_dof(self) -> int:

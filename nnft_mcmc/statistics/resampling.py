@@ -41,16 +41,12 @@ class Jackknife:
     @property
     def error(self) -> FloatArray:
         """One standard error, of the shape of the value."""
-        with np.errstate(invalid="ignore"):
-            return np.sqrt((len(self.replicas) - 1) * self.replicas.var(axis=0))
+        return replica_error(self.replicas)
 
     @property
     def covariance(self) -> FloatArray:
         """Covariance of all entries, (K, K) with K of them in C order."""
-        flat = self.replicas.reshape(len(self.replicas), -1)
-        with np.errstate(invalid="ignore"):
-            delta = flat - flat.mean(axis=0)
-            return (len(delta) - 1) / len(delta) * delta.T @ delta
+        return replica_covariance(self.replicas.reshape(len(self.replicas), -1))
 
     @property
     def error_dof(self) -> int:
@@ -61,6 +57,19 @@ class Jackknife:
         """A function (..., *f) -> (..., *g), of the value and of every replica."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return Jackknife(function(self.value[None])[0], function(self.replicas))
+
+
+def replica_error(replicas: FloatArray) -> FloatArray:
+    """One standard error from the values (B, *f) without one of B blocks."""
+    with np.errstate(invalid="ignore"):
+        return np.sqrt((len(replicas) - 1) * replicas.var(axis=0))
+
+
+def replica_covariance(replicas: FloatArray) -> FloatArray:
+    """Covariance (K, K) from the values (B, K) without one of B blocks."""
+    with np.errstate(invalid="ignore"):
+        delta = replicas - replicas.mean(axis=0)
+        return (len(delta) - 1) / len(delta) * delta.T @ delta
 
 
 def jackknife(samples: ArrayLike, num_blocks: int) -> Jackknife:

@@ -15,11 +15,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import fdtrc
 
 from nnft_mcmc._checks import InputError
 from nnft_mcmc.statistics.autocorrelation import gamma_method
-from nnft_mcmc.statistics.comparison import ChiSquared, block_means, choose_block_length, principal_components
+from nnft_mcmc.statistics.comparison import (
+    ChiSquared,
+    block_means,
+    choose_block_length,
+    hotelling_p_value,
+    principal_components,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -63,7 +68,7 @@ def hotelling_two_samples(first: ArrayLike, second: ArrayLike) -> ChiSquared:
     spread = [_spread(np.linalg.solve(total, s.covariance)) / (s.num_blocks - 1) for s in (one, other)]
     nu = (dof + dof**2) / sum(spread)
     fewer = min(one, other, key=lambda s: s.num_blocks)
-    p_value = float(fdtrc(dof, nu - dof + 1, chi2 * (nu - dof + 1) / (nu * dof)))
+    p_value = hotelling_p_value(chi2, dof, nu)
     return ChiSquared(chi2, dof, p_value, fewer.num_blocks, fewer.block_length, relations.shape[1])
 
 
