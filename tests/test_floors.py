@@ -21,6 +21,7 @@ FLOORS = (
     ("architectures",),
     ("insertions", "point_evaluation"),
     ("ensemble",),
+    ("dynamics",),
     ("estimators", "sampling"),
     ("references",),
     ("runs",),

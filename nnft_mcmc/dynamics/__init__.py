@@ -1,0 +1,1 @@
+"""Dynamics of networks: tangent kernels, solved and real training, width scaling and signal propagation."""
