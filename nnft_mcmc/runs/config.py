@@ -70,11 +70,11 @@ def read_tables(path: Path) -> dict[str, Any]:
         reason = " ".join(str(error).split())
         raise _checks.InputError(f"{path} is not a valid configuration file: {reason}; correct it there.") from None
     if not isinstance(tables, dict):
-        raise _checks.InputError(f"{path} holds no tables; it needs the sections {', '.join(SECTIONS)}.")
+        raise _checks.InputError(f"{path} holds no tables; it needs sections such as architecture, lattice.")
     return tables
 
 
-def override(tables: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+def override(tables: Mapping[str, Any], settings: Iterable[str], sections: Iterable[str] = SECTIONS) -> dict[str, Any]:
     """`tables` with every `section.key=value` put in; of several insertions, `insertion.0.key` is the first."""
     result = copy.deepcopy(dict(tables))
     for setting in settings:
@@ -84,7 +84,7 @@ def override(tables: Mapping[str, Any], settings: Iterable[str]) -> dict[str, An
             raise _checks.InputError(
                 f"--set {setting!r} is not of the form section.key=value, such as lattice.spacing=0.1."
             )
-        _checks.one_of("the section of --set", section, SECTIONS)
+        _checks.one_of("the section of --set", section, sections)
         table: Any = result.setdefault(section, {})
         if isinstance(table, list):
             number, *keys = keys
@@ -109,16 +109,16 @@ def _value(text: str) -> Any:
 
 def resolve(tables: Mapping[str, Any]) -> Config:
     """Build everything that `tables` describe, refusing what cannot be."""
-    _known("configuration", tables, SECTIONS)
-    lattice, of_lattice = _build("lattice", Lattice, _section(tables, "lattice"))
-    architecture, of_architecture = _architecture("architecture", _section(tables, "architecture"), lattice)
+    known_keys("configuration", tables, SECTIONS)
+    lattice, of_lattice = build("lattice", Lattice, section_of(tables, "lattice"))
+    architecture, of_architecture = build_architecture("architecture", section_of(tables, "architecture"), lattice)
     given = tables.get("insertion", [])
     pairs = [
-        _choose("insertion", table, insertions.REGISTRY) for table in (given if isinstance(given, list) else [given])
+        choose("insertion", table, insertions.REGISTRY) for table in (given if isinstance(given, list) else [given])
     ]
     insertion = functools.reduce(operator.add, [term for term, _ in pairs]) if pairs else None
-    sampler, of_sampler = _choose("sampler", tables.get("sampler", {"name": "composite"}), sampling.REGISTRY)
-    run, of_run = _build("run", RunSettings, tables.get("run", {}))
+    sampler, of_sampler = choose("sampler", tables.get("sampler", {"name": "composite"}), sampling.REGISTRY)
+    run, of_run = build("run", RunSettings, tables.get("run", {}))
     resolved: dict[str, Any] = {
         "architecture": of_architecture,
         "lattice": of_lattice,
@@ -132,23 +132,25 @@ def resolve(tables: Mapping[str, Any]) -> Config:
     return Config(ensemble, sampler, run, resolved)
 
 
-def _section(tables: Mapping[str, Any], name: str) -> Any:
+def section_of(tables: Mapping[str, Any], name: str) -> Any:
+    """The table of a section that must be there."""
     if name not in tables:
         raise _checks.InputError(f"the configuration has no section [{name}]; add one.")
     return tables[name]
 
 
-def _architecture(section: str, table: Any, lattice: Lattice) -> tuple[Architecture, dict[str, Any]]:
+def build_architecture(section: str, table: Any, lattice: Lattice | None) -> tuple[Architecture, dict[str, Any]]:
     """An architecture with its resolved table; `base` has a table of its own, `lattice` is that of [lattice]."""
+    given = {} if lattice is None else {"lattice": lattice}
     if not isinstance(table, Mapping) or not isinstance(table.get("base"), Mapping):
-        return _choose(section, table, architectures.REGISTRY, {"lattice": lattice})
-    base, of_base = _architecture(f"{section}.base", table["base"], lattice)
+        return choose(section, table, architectures.REGISTRY, given)
+    base, of_base = build_architecture(f"{section}.base", table["base"], lattice)
     outer = {key: value for key, value in table.items() if key != "base"}
-    built, resolved = _choose(section, outer, architectures.REGISTRY, {"lattice": lattice, "base": base})
+    built, resolved = choose(section, outer, architectures.REGISTRY, {**given, "base": base})
     return built, {**resolved, "base": of_base}
 
 
-def _choose(
+def choose(
     section: str, table: Any, registry: Mapping[str, type], given: Mapping[str, Any] | None = None
 ) -> tuple[Any, dict[str, Any]]:
     """The object of registered class table['name'], with its resolved table; `given` are built arguments."""
@@ -156,11 +158,11 @@ def _choose(
         raise _checks.InputError(f"[{section}] has no name; it must be one of {', '.join(registry)}.")
     name = _checks.one_of(f"{section}.name", table["name"], registry)
     arguments = {key: value for key, value in table.items() if key != "name"}
-    built, resolved = _build(section, registry[name], arguments, given or {})
+    built, resolved = build(section, registry[name], arguments, given or {})
     return built, {"name": name, **resolved}
 
 
-def _build(
+def build(
     section: str, cls: type, arguments: Any, given: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[Any, dict[str, Any]]:
     """cls(**arguments), and the arguments with defaults filled in; those in `given` are built already."""
@@ -169,7 +171,7 @@ def _build(
     signature = inspect.signature(cls).parameters
     built = {name: given[name] for name in signature if name in given}
     parameters = {name: p for name, p in signature.items() if name not in built}
-    _known(section, arguments, parameters)
+    known_keys(section, arguments, parameters)
     missing = [name for name, p in parameters.items() if p.default is p.empty and name not in arguments]
     if missing:
         raise _checks.InputError(f"[{section}] lacks {', '.join(missing)}, which {_article(cls)} needs; add it.")
@@ -181,7 +183,8 @@ def _build(
     }
 
 
-def _known(section: str, table: Mapping[str, Any], names: Iterable[str]) -> None:
+def known_keys(section: str, table: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Refuse a key that is none of `names`, naming the nearest."""
     names = tuple(names)
     for key in table:
         if key not in names:
