@@ -4,10 +4,12 @@
 
 of one base net with one quadrature per neuron, two, and two with stratified momenta, in a small box with a phi^4
 insertion. In d = 1 the base is the Cauchy-cos-net, sampled by refresh, with errors of the Gamma-method; N = infinity is
-exact, and so is the leading term of the bias (`width_shift`). In d = 2 and 3 the base has a cut-off, free draws are
-reweighted, and N = infinity is the architecture `infinite_width`, reweighted too: its error is part of every bias.
+exact, and so is the leading term of the bias (`width_shift`). With a cut-off (d = 2 and 3, and d = 1 with --cutoff)
+free draws are reweighted, and N = infinity is the architecture `infinite_width`, reweighted too: its error is part of
+every bias. There the net with alpha = -1 stands beside the others; without a cut-off its neurons have no fourth moment.
+Last comes the width at which the bias is 1%, from a fit of c_1/N + c_2/N^2 for i.i.d. neurons, of a power for strata.
 
-    python benchmarks/finite_width.py table --dim 1 [--error 0.0004] [--json FILE]
+    python benchmarks/finite_width.py table --dim 1 [--cutoff 5] [--error 0.0004] [--json FILE]
     python benchmarks/finite_width.py rates [--json FILE]
 
 `rates` is deterministic. It prints Var K(r)/G(0)^2, the variance that the momenta leave to the kernel of a net of two
@@ -20,6 +22,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,20 +49,20 @@ from nnft_mcmc.sampling import Chains, Position
 Rows = list[dict[str, Any]]
 Net = Callable[[int], Any]
 
+ALPHA = "alpha = -1"  # the lectures' own: uniform momenta, F^2 = 1/(w^2 + m^2)
 NETS: dict[str, Callable[[Any], Any]] = {
+    ALPHA: lambda base: ScalarNet(base.dim, base.width, base.mass, base.cutoff, alpha=-1.0),
     "one quadrature": lambda base: base,
     "two quadratures": TwoQuadratureNet,
     "two, stratified": lambda base: StratifiedNet(TwoQuadratureNet(base)),
     "two, in the radius": lambda base: StratifiedNet(TwoQuadratureNet(base), shells=base.width),
 }
-BASE: dict[int, Net] = {
-    1: lambda n: ScalarNet(1, n, mass=1.0, cutoff=math.inf),
-    2: lambda n: ScalarNet(2, n, mass=1.0, cutoff=3.0),
-    3: lambda n: ScalarNet(3, n, mass=1.0, cutoff=3.0),
-}
+CUTOFF = {1: math.inf, 2: 3.0, 3: 3.0}
 BOX = {1: Lattice((17,), 0.25), 2: Lattice((5, 5), 0.5), 3: Lattice((3, 3, 3), 0.75)}
 COUPLING = {1: 0.5, 2: 2.0, 3: 5.0}
 WIDTHS = (5, 10, 20)
+WIDTHS_ALPHA = (20, 40, 80)  # its excess kurtosis is four times as large and more
+TARGET = 0.01
 
 # Laws of momenta, with the power of N that is expected of cells, and of cells in the radius alone.
 LAWS: dict[str, tuple[Net, float, float]] = {
@@ -122,45 +125,76 @@ def reweighted(ensemble: Ensemble, key: jax.Array, error: float) -> tuple[float,
             return value, its_error, f"ESS {w.sum() ** 2 / (w @ w) / w.size:.0%} of {w.size:.2g}"
 
 
-def predictions(lattice: Lattice, name: str, widths: tuple[int, ...]) -> list[float]:
-    """B/N at each width, d = 1."""
+def predictions(theory: TransferMatrix, name: str, widths: tuple[int, ...]) -> list[float]:
+    """B/N at each width, for the Cauchy-cos-net."""
+    lattice = BOX[1]
     (site,), distances = lattice.centre, lattice.axis(0) - lattice.axis(0)[0]
-    theory = TransferMatrix(1.0, lattice.axis(0), interacting(BASE[1](1)).local_action.coefficients)
     quadratures = 1 if name == "one quadrature" else 2
     if "stratified" not in name:
         return [float(width_shift(theory, site, 0.0, quadratures).phi2[site]) / n for n in widths]
-    cells = {n: StratifiedNet(BASE[1](n)).cell_two_point(distances) for n in widths}
+    cells = {n: StratifiedNet(ScalarNet(1, n, 1.0, math.inf)).cell_two_point(distances) for n in widths}
     return [float(width_shift(theory, site, 0.0, quadratures, cells[n]).phi2[site]) / n for n in widths]
 
 
-def fitted_power(widths: tuple[int, ...], bias: list[float], errors: list[float]) -> tuple[float, float]:
-    """The power of N of |bias| and its error, by weighted least squares of the logarithms."""
-    x, y = np.log(widths), np.log(np.abs(bias))
-    weights = (np.abs(bias) / np.array(errors)) ** 2
-    x = x - weights @ x / weights.sum()
-    return float(weights * x @ y / (weights @ x**2)), float((weights @ x**2) ** -0.5)
+@dataclass(frozen=True)
+class Fit:
+    """Of |bias|: either c_1/N + c_2/N^2 or exp(c_1) N^c_2, with the covariance of c."""
+
+    is_power: bool
+    coefficients: np.ndarray
+    covariance: np.ndarray
+
+    def width_for(self, bias: float) -> tuple[float, float]:
+        """The N at which |bias| has fallen to this value, and its error by first-order propagation."""
+
+        def solved(c: np.ndarray) -> float:
+            if self.is_power:
+                return float(np.exp((np.log(bias) - c[0]) / c[1]))
+            return float((c[0] + np.sqrt(c[0] ** 2 + 4 * bias * c[1])) / (2 * bias))
+
+        steps = 1e-4 * np.diag(np.sqrt(np.diag(self.covariance)))
+        gradient = [(solved(self.coefficients + h) - solved(self.coefficients - h)) / (2 * h.sum()) for h in steps]
+        return solved(self.coefficients), float(np.sqrt(gradient @ self.covariance @ np.array(gradient)))
 
 
-def table(dim: int, error: float) -> Rows:
+def fitted(widths: tuple[int, ...], bias: list[float], errors: list[float], is_power: bool) -> Fit:
+    """Weighted least squares of |bias|, or of its logarithm."""
+    n, size = np.array(widths, dtype=float), np.abs(bias)
+    rows = np.stack([np.ones_like(n), np.log(n)] if is_power else [1 / n, 1 / n**2], axis=1)
+    y, y_error = (np.log(size), np.array(errors) / size) if is_power else (size, np.array(errors))
+    covariance = np.linalg.inv((rows / y_error[:, None] ** 2).T @ rows)
+    return Fit(is_power, covariance @ (rows.T @ (y / y_error**2)), covariance)
+
+
+def infinite_width(dim: int, cutoff: float, key: jax.Array, error: float) -> tuple[float, float, str]:
+    """<phi^2(mid)> at N = infinity, its error and a note."""
+    if math.isinf(cutoff):
+        return float(oscillator().moment(2)[BOX[1].centre[0]]), 0.0, "exact"
+    return reweighted(interacting(InfiniteWidth(ScalarNet(dim, 1, 1.0, cutoff), BOX[dim])), key, error / 2)
+
+
+def oscillator() -> TransferMatrix:
+    """The d = 1 theory without cut-off at N = infinity."""
+    coefficients = interacting(ScalarNet(1, 1, 1.0, math.inf)).local_action.coefficients
+    return TransferMatrix(1.0, BOX[1].axis(0), coefficients)
+
+
+def table(dim: int, cutoff: float, error: float, only: str = "") -> Rows:
     """Print and return the table of one dimension."""
-    lattice, widths, keys = BOX[dim], WIDTHS, iter(jax.random.split(jax.random.key(dim), 100))
-    names = [name for name in NETS if dim > 1 or name != "two, in the radius"]
-    if dim == 1:
-        theory = TransferMatrix(1.0, lattice.axis(0), interacting(BASE[1](1)).local_action.coefficients)
-        infinite, infinite_error, note = float(theory.moment(2)[lattice.centre[0]]), 0.0, "exact"
-    else:
-        limit = interacting(InfiniteWidth(BASE[dim](1), lattice))
-        infinite, infinite_error, note = reweighted(limit, next(keys), error / 2)
-    print(f"d = {dim}, {lattice.shape} sites at {lattice.spacing}, coupling {COUPLING[dim]}, trapezoid")
+    exact, keys = math.isinf(cutoff), iter(jax.random.split(jax.random.key(dim), 100))
+    left_out = ("two, in the radius",) * (dim == 1) + (ALPHA,) * exact
+    infinite, infinite_error, note = infinite_width(dim, cutoff, next(keys), error)
+    print(f"d = {dim}, {BOX[dim].shape} sites at {BOX[dim].spacing}, cut-off {cutoff:g}, coupling {COUPLING[dim]:g}")
     print(f"N = infinity   <phi^2(mid)> = {infinite:.6f} +- {infinite_error:.6f}   {note}\n")
     rows: Rows = []
-    for name in names:
-        predicted = predictions(lattice, name, widths) if dim == 1 else [math.nan] * len(widths)
+    for name in [name for name in NETS if name not in left_out and name.startswith(only)]:
+        widths = WIDTHS_ALPHA if name == ALPHA else WIDTHS
+        predicted = predictions(oscillator(), name, widths) if exact else [math.nan] * len(widths)
         bias, errors = [], []
         for n, expected in zip(widths, predicted, strict=True):
             began = time.perf_counter()
-            measure = sampled if dim == 1 else reweighted
-            value, value_error, note = measure(interacting(NETS[name](BASE[dim](n))), next(keys), error)
+            ensemble = interacting(NETS[name](ScalarNet(dim, n, 1.0, cutoff)))
+            value, value_error, note = (sampled if exact else reweighted)(ensemble, next(keys), error)
             bias.append(value - infinite)
             errors.append(math.hypot(value_error, infinite_error))
             leading = "" if math.isnan(expected) else f"   B/N {expected:+.5f}"
@@ -171,10 +205,14 @@ def table(dim: int, error: float) -> Rows:
             )
             rows.append({"net": name, "width": n, "bias": bias[-1], "error": errors[-1], "leading": expected})
         if all(abs(b) > 3 * e for b, e in zip(bias, errors, strict=True)):
-            power, power_error = fitted_power(widths, bias, errors)
-            print(f"{name:20} |bias| ~ N^({power:.2f} +- {power_error:.2f})", flush=True)
-            rows.append({"net": name, "power": power, "error": power_error})
-        print()
+            power = fitted(widths, bias, errors, is_power=True)
+            needed = fitted(widths, bias, errors, name == "two, stratified").width_for(TARGET * infinite)
+            slope, slope_error = power.coefficients[1], math.sqrt(power.covariance[1, 1])
+            print(
+                f"{name:20} |bias| ~ N^({slope:.2f} +- {slope_error:.2f}); 1% at N = {needed[0]:.0f} +- {needed[1]:.0f}"
+            )
+            rows.append({"net": name, "power": slope, "error": slope_error, "width_for_1_percent": needed})
+        print(flush=True)
     return rows
 
 
@@ -220,11 +258,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("table", "rates"))
     parser.add_argument("--dim", type=int, choices=(1, 2, 3), default=1)
+    parser.add_argument("--cutoff", type=float, help="of the momenta in d = 1 (default: none); 3 in d = 2 and 3")
+    parser.add_argument("--only", default="", metavar="NAME", help="nets whose name begins so")
     parser.add_argument("--error", type=float, default=0.0004, help="of each <phi^2(mid)>")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    rows = rates() if options.what == "rates" else table(options.dim, options.error)
+    cutoff = CUTOFF[options.dim] if options.cutoff is None else options.cutoff
+    rows = rates() if options.what == "rates" else table(options.dim, cutoff, options.error, options.only)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2))
 

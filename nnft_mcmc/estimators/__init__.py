@@ -14,6 +14,7 @@ from nnft_mcmc.estimators.positivity import positivity_test
 from nnft_mcmc.estimators.reweighting import reweight
 from nnft_mcmc.estimators.series import Observable
 from nnft_mcmc.estimators.single_neuron import williams
+from nnft_mcmc.estimators.stein_variates import stein_variates
 from nnft_mcmc.estimators.symmetry import symmetry_test, symmetry_test_of_fields
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "positivity_test",
     "reweight",
     "separations",
+    "stein_variates",
     "symmetry_test",
     "symmetry_test_of_fields",
     "virial",

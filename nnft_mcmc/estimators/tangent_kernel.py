@@ -5,7 +5,8 @@ a lattice, for which K is its covariance. Of K there is needed, at a force F = d
 
     K(x, x),    (K F)(x) = sum_y K(x, y) F(y),    K(g, g) = sum_xy g(x) K(x, y) g(y).
 
-No array of neurons by sites by sites is made: the projections sum_x f_i(x) F(x) and sum_x f_i(x) g(x) suffice.
+No array of neurons by sites by sites is made: the projections sum_x f_i(x) F(x) and sum_x f_i(x) g(x) suffice. On few
+sites `kernel_matrix_of` gives all of K(x, y).
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
+from nnft_mcmc import _checks
 from nnft_mcmc.architectures import (
     MLP,
     Architecture,
@@ -93,6 +95,32 @@ def kernel_of(ensemble: Ensemble, smearings: Float[np.ndarray, "smearings sites"
     if isinstance(architecture, PlaneWaves) and deviations.size * ensemble.lattice.num_sites > MANY_NUMBERS:
         return _of_many_waves(ensemble, architecture, deviations, smearings)
     return _of_neurons(ensemble, architecture, deviations, smearings)
+
+
+def kernel_matrix_of(ensemble: Ensemble) -> Callable[[Theta], Float[Array, "sites sites"]]:
+    """K(x, y) between all sites, of a sum of neurons with normal output weights or of a Gaussian field."""
+    architecture, lattice = ensemble.architecture, ensemble.lattice
+    if isinstance(architecture, OnLattice):
+        indices = np.indices(lattice.shape).reshape(lattice.dim, -1).T
+        constant = architecture.covariance(indices[:, None], indices[None])
+        return lambda theta: jnp.asarray(constant)
+    if not isinstance(architecture, SumOfNeurons) or linear_block(architecture) is None:
+        raise _checks.InputError(
+            f"the kernel between all sites needs a sum of neurons with normal output weights, or a Gaussian field; this"
+            f" {type(architecture).__name__} is neither."
+        )
+    neurons = architecture
+    deviations = np.sqrt(moments(neurons.prior()["amplitudes"])[1])
+    components = deviations.shape[1:]
+    units = np.eye(int(np.prod(components))).reshape(-1, *components)
+    sites = jnp.asarray(lattice.sites.reshape(-1, lattice.dim))
+
+    def kernel(theta: Theta) -> Array:
+        scaled = {**theta, "amplitudes": jnp.asarray(deviations)}
+        features = [_fields(neurons, ensemble, scaled, jnp.asarray(unit), sites) for unit in units]
+        return sum((jnp.dot(f.T, f) for f in features), jnp.zeros((lattice.num_sites, lattice.num_sites)))
+
+    return kernel
 
 
 def _of_gaussian_field(architecture: OnLattice, smearings: np.ndarray) -> KernelOf:

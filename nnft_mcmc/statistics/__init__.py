@@ -2,6 +2,7 @@
 
 from nnft_mcmc.statistics.autocorrelation import Estimate, autocovariance, derived, gamma_method
 from nnft_mcmc.statistics.comparison import ChiSquared, TooFewDraws, bonferroni_bound, hotelling, z_score
+from nnft_mcmc.statistics.control_variates import control_coefficients
 from nnft_mcmc.statistics.k_statistics import CumulantAccumulator, CumulantEstimate
 from nnft_mcmc.statistics.partitions import pairings, set_partitions
 from nnft_mcmc.statistics.two_samples import hotelling_two_samples
@@ -14,6 +15,7 @@ __all__ = [
     "TooFewDraws",
     "autocovariance",
     "bonferroni_bound",
+    "control_coefficients",
     "derived",
     "gamma_method",
     "hotelling",
