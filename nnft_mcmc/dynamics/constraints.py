@@ -152,11 +152,6 @@ def breaches(exponents: Exponents, names: Iterable[str] = (FINITE, LEARNING, FEA
     return tuple(Breach(wish, power) for wish, power in powers if power != 0)
 
 
-def learning_rate(exponents: Exponents, eta_0: float, gamma0: float, width: int) -> float:
-    """eta = eta_0 gamma0^2 N^{2d - c}, eq. (106)."""
-    return float(eta_0 * gamma0**2 * width ** (2 * exponents.d - exponents.c))
-
-
 def solve(
     depth: int,
     names: Iterable[str] = (FINITE, LEARNING, FEATURES),
