@@ -20,11 +20,11 @@ from nnft_mcmc import _checks
 from nnft_mcmc.architectures import Architecture
 from nnft_mcmc.dynamics.data import Data, as_points, targets_of
 from nnft_mcmc.dynamics.optimizers import REGISTRY, Optimizer, checked_times
+from nnft_mcmc.dynamics.parameters import COORDINATES, TRAINED
 from nnft_mcmc.lattice import Lattice
 from nnft_mcmc.runs.config import build, build_architecture, known_keys, override, read_tables, section_of
 
 SECTIONS = ("architecture", "lattice", "data", "training", "scaling", "run")
-TRAINED = ("all", "readout")
 STORABLE = ("parameters",)
 FORMATS = (".npz", ".csv")
 
@@ -56,16 +56,18 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """[training]: when the networks are looked at, how many there are, what of them is trained and what is kept."""
+    """[training]: when networks are looked at, how many, what of them is trained in which coordinates, what is kept."""
 
     times: Any
     num_networks: int = 100
     trained: str = "all"
+    coordinates: str = "parameters"
     store: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _checks.integer("training.num_networks", self.num_networks, minimum=1)
         _checks.one_of("training.trained", self.trained, TRAINED)
+        _checks.one_of("training.coordinates", self.coordinates, COORDINATES)
         if not isinstance(self.store, (list, tuple)):
             raise _checks.InputError(f"training.store is {self.store!r}; it must be a list of {', '.join(STORABLE)}.")
         kept = tuple(_checks.one_of("training.store", item, STORABLE) for item in self.store)
@@ -80,6 +82,7 @@ class Training:
     times: np.ndarray
     num_networks: int
     trained: str
+    coordinates: str
     store: tuple[str, ...]
 
 
@@ -120,7 +123,8 @@ class DynamicsConfig:
         optimizer, more = build("training", REGISTRY[name], {k: v for k, v in table.items() if k in of_optimizer})
         self.tables["training"] = {"name": name, **resolved, **more}
         times = checked_times(settings.times, optimizer.discrete)
-        return Training(optimizer, times, settings.num_networks, settings.trained, settings.store)
+        kept = {name: getattr(settings, name) for name in ("num_networks", "trained", "coordinates", "store")}
+        return Training(optimizer, times, **kept)
 
     def section(self, name: str, cls: type) -> Any:
         """The section `name` as cls(**its keys)."""
