@@ -5,6 +5,7 @@ from jaxtyping import Array
 from nnft_mcmc import _checks
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.sampling._base import AnnealableKernel, Sampler
+from nnft_mcmc.sampling.cluster import Cluster
 from nnft_mcmc.sampling.composite import Composite
 from nnft_mcmc.sampling.gaussian_flow import GaussianFlow
 from nnft_mcmc.sampling.refresh import Refresh
@@ -14,6 +15,7 @@ BASES: dict[str, Sampler] = {
     "composite": Composite(flows_per_sweep=1.0),
     "refresh": Refresh(),
     "gaussian_flow": GaussianFlow(),
+    "cluster": Cluster(),
 }
 
 

@@ -6,7 +6,7 @@ the mean of the field, and ln Z/Z0. Torus, box, infinite width and finite width 
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -119,6 +119,7 @@ TARGETS = {
     "gaussian_plane": gaussian_plane(),
     "quartic_line": line([0.0, 0.0, 0.0, 0.0, 0.5], 9, 0.5),
     "strong_plane": strong_plane(),
+    "strong_plane by clusters": replace(strong_plane(), base="cluster"),
     "double_well": line([0.0, 0.0, -2.5, 0.0, 0.5], 33, 0.25),
 }
 

@@ -31,9 +31,10 @@ CASES = {
     "gaussian_plane": ({"num_steps": 6}, 0.02, 0.02, 1.3),
     "quartic_line": ({"num_steps": 6}, 0.02, 0.02, 1.3),
     "strong_plane": ({"num_steps": 12}, 0.02, 0.02, 1.5),
+    "strong_plane by clusters": ({"num_steps": 12}, 0.02, 0.02, 1.5),
     "double_well": ({"num_steps": 16, "num_samples": 100}, 0.03, 0.04, 1.1),
 }
-SLOW = {"cos_net", "scalar_net_10", "quartic_line", "strong_plane", "double_well"}
+SLOW = {"cos_net", "scalar_net_10", "quartic_line", "strong_plane", "strong_plane by clusters", "double_well"}
 
 
 def settings(name):

@@ -26,9 +26,10 @@ CASES = {
     "gaussian_plane": ({}, 0.02, 1.3),
     "quartic_line": ({}, 0.02, 1.3),
     "strong_plane": ({}, 0.02, 1.5),
+    "strong_plane by clusters": ({}, 0.02, 1.5),
     "double_well": ({"num_replicas": 8, "num_samples": 1000, "num_chains": 8}, 0.02, 1.1),
 }
-SLOW = {"cos_net", "scalar_net_10", "gaussian_plane", "quartic_line", "strong_plane"}
+SLOW = {"cos_net", "scalar_net_10", "gaussian_plane", "quartic_line", "strong_plane", "strong_plane by clusters"}
 slow = pytest.mark.slow
 
 
