@@ -88,7 +88,7 @@ class ConvNet(InfiniteWidthKernel):
         return {**filters, **biases, "amplitudes": normal(self.amplitude_std / math.sqrt(math.prod(weights)), *weights)}
 
     def forward(self, theta: Theta, x: Float[Array, " dim"]) -> Float[Array, ""]:
-        around = jnp.asarray(self._neighbours())
+        around = jnp.asarray(self.neighbours())
         h = x[None]
         for m in range(1, self.depth + 1):
             filters = theta[f"filters_{m}"].reshape(self.width, -1, self._filter_pixels)
@@ -110,7 +110,7 @@ class ConvNet(InfiniteWidthKernel):
 
     def _average(self, k: np.ndarray) -> np.ndarray:
         """sb^2 + sw^2 (1/K) sum_o k(p + o), pixels on the last axis."""
-        return self.bias_std**2 + self.weight_std**2 * k[..., self._neighbours()].mean(axis=-2)
+        return self.bias_std**2 + self.weight_std**2 * k[..., self.neighbours()].mean(axis=-2)
 
     def translations(self) -> np.ndarray:
         """Index of the pixel p + s, shape (s, p)."""
@@ -118,7 +118,7 @@ class ConvNet(InfiniteWidthKernel):
         axes = tuple(range(len(self.shape)))
         return np.stack([np.roll(table, [-s for s in shift], axes).ravel() for shift in np.ndindex(*self.shape)])
 
-    def _neighbours(self) -> np.ndarray:
+    def neighbours(self) -> np.ndarray:
         """Index of the pixel p + o under the filter, shape (o, p)."""
         reach = range(-(self.filter_size // 2), self.filter_size - self.filter_size // 2)
         offsets = itertools.product(reach, repeat=len(self.shape))

@@ -116,8 +116,8 @@ def plan(
     per_pair = 1 + len(names) + 2 * max([p.columns**2 for p in usable.values() if p.columns > 1], default=0)
     tile = _tile(per_point, per_pair, scope.max_bytes // jnp.result_type(*theta.values()).itemsize)
     by_vectors = scope.method == "vector_products"
-    tiles = [_even(length, tile) for length in (rows, columns)]
-    return Plan(names, factored, *tiles, by_vectors, summed, num_columns is None and mesh is None, mesh)
+    symmetric = num_columns is None and mesh is None
+    return Plan(names, factored, _even(rows, tile), _even(columns, tile), by_vectors, summed, symmetric, mesh)
 
 
 def _tile(per_point: int, per_pair: int, numbers: int) -> int:

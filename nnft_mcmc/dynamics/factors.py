@@ -119,7 +119,7 @@ def contract(left: Factors, right: Factors, weights: Mapping[str, Array]) -> dic
     return blocks
 
 
-def _uses(jaxpr: Jaxpr, tracked: dict[Var, str], path: Path) -> dict[str, list[tuple[Path, JaxprEqn, int]]]:
+def _uses(jaxpr: Jaxpr, tracked: dict[Any, str], path: Path) -> dict[str, list[tuple[Path, JaxprEqn, int]]]:
     """Every equation that takes a tracked variable, by parameter; `tracked` grows by the variables that relabel it."""
     uses: dict[str, list[tuple[Path, JaxprEqn, int]]] = {name: [] for name in tracked.values()}
     for number, equation in enumerate(jaxpr.eqns):
@@ -152,7 +152,7 @@ def _product(path: Path, equation: JaxprEqn, operand: int) -> Product | None:
     contracting, batch = equation.params["dimension_numbers"]
     if batch[0]:
         return None
-    shapes = [v.aval.shape for v in equation.invars]
+    shapes = [_shape(v) for v in equation.invars]
     contracted = math.prod(shapes[operand][k] for k in contracting[operand])
     rows, columns = (math.prod(shapes[k]) // contracted for k in (operand, 1 - operand))
     return Product(path, operand, rows, columns, contracted)
@@ -199,6 +199,10 @@ def _other_operand(equation: JaxprEqn, inputs: Sequence[Array], product: Product
     return jnp.transpose(h, first + last).reshape(product.columns, product.contracted)
 
 
+def _shape(v: Any) -> tuple[int, ...]:
+    return v.aval.shape
+
+
 def _dependent_size(jaxpr: Jaxpr, dependent: set[Var]) -> int:
     """How many numbers are computed that depend on the variables in `dependent`."""
     total = 0
@@ -207,7 +211,7 @@ def _dependent_size(jaxpr: Jaxpr, dependent: set[Var]) -> int:
         if not entering:
             continue
         dependent.update(equation.outvars)
-        total += sum(math.prod(v.aval.shape) for v in equation.outvars)
+        total += sum(math.prod(_shape(v)) for v in equation.outvars)
         if equation.primitive.name in _CALLS:
             inner = equation.params["jaxpr"].jaxpr
             total += _dependent_size(inner, {inner.invars[k] for k in entering})

@@ -91,8 +91,8 @@ def tangent_kernels(
     lengths = {name: len(value) if jnp.ndim(value) else 0 for name, value in thetas.items()}
     if len(set(lengths.values())) != 1 or not min(lengths.values()):
         raise _checks.InputError(
-            f"the first axes of thetas, which count the times, have the lengths {lengths}; stack the parameters, such as"
-            " jax.tree.map(lambda *v: jnp.stack(v), *list_of_thetas)."
+            f"the first axes of thetas, which count the times, have the lengths {lengths}; stack the parameters of all"
+            " times, as in jax.tree.map(lambda *v: jnp.stack(v), *list_of_thetas)."
         )
     at_time = functools.partial(
         tangent_kernel, architecture, x=x, y=y, trained=trained, coordinates=coordinates, max_bytes=max_bytes
