@@ -59,7 +59,7 @@ def pyerrors_masses(chains: np.ndarray) -> np.ndarray:
         correlator = [pyerrors.Obs(list(chains[..., t]), names) for t in range(SEPARATIONS)]
         found = [np.log(a / b) / T[1] for a, b in itertools.pairwise(correlator)]
         for obs in found:
-            obs.gamma_method(S=1.5)
+            obs.gamma_method(S=2.0)
         return np.array([obs.dvalue for obs in found])
 
 

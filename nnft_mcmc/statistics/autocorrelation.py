@@ -74,8 +74,8 @@ class Estimate:
         return Estimate(value, error, tau_int, tau_int_error, ess, self.num_draws)
 
 
-def gamma_method(samples: ArrayLike, window_parameter: float = 1.5) -> Estimate:
-    """Mean of `samples` (chain, draw, *obs) with its error; `window_parameter` is S, 1 to 2 as a rule.
+def gamma_method(samples: ArrayLike, window_parameter: float = 2.0) -> Estimate:
+    """Mean of `samples` (chain, draw, *obs) with its error; `window_parameter` is S, 1 to 2 as a rule; pyerrors takes 2 too.
 
     An observable with a non-finite draw has the value NaN, one that never changes keeps its value and has no error.
     """
@@ -92,7 +92,7 @@ def gamma_method(samples: ArrayLike, window_parameter: float = 1.5) -> Estimate:
     return Estimate(value, error, tau_int, tau_int_error, num_draws / (2.0 * tau_int), num_draws)
 
 
-def derived(samples: ArrayLike, value: ArrayLike, gradient: ArrayLike, window_parameter: float = 1.5) -> Estimate:
+def derived(samples: ArrayLike, value: ArrayLike, gradient: ArrayLike, window_parameter: float = 2.0) -> Estimate:
     """f of the means <O_k>, with its error by linear propagation: the Gamma-method of
 
         sum_k df/dO_k (O_k - <O_k>).

@@ -82,7 +82,7 @@ def test_export_to_pyerrors(run, tmp_path):
     measured = measure(run)
     for name in ("phi2", "susceptibility", "binder", "correlation_length"):
         obs, estimate = read[name], measured[name].estimate
-        obs.gamma_method(S=1.5)
+        obs.gamma_method(S=2.0)
         assert obs.names == [f"torus|chain{k}" for k in range(4)]
         assert obs.value == pytest.approx(float(estimate.value), rel=1e-10)
         assert obs.dvalue == pytest.approx(float(estimate.error), rel=0.06)
@@ -90,7 +90,7 @@ def test_export_to_pyerrors(run, tmp_path):
     assert isinstance(correlator, pyerrors.Corr)
     assert correlator.T == 9
     mass = np.log(correlator[1] / correlator[2])
-    mass.gamma_method(S=1.5)
+    mass.gamma_method(S=2.0)
     ours = measured["log_effective_mass"].estimate
     assert mass.value / 0.5 == pytest.approx(float(ours.value[1]), rel=1e-8)
     assert mass.dvalue / 0.5 == pytest.approx(float(ours.error[1]), rel=0.06)

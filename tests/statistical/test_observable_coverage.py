@@ -114,7 +114,7 @@ def test_chains_of_an_interacting_lattice():
     sites, spacing, coupling = 8, 0.5, 0.5
     lattice = Lattice((sites,), spacing, "torus")
     ensemble = Ensemble(LatticeModes(lattice=lattice, mass=1.0), lattice, PhiPower(degree=4, coupling=coupling))
-    settings = HMC(num_chains=REPLICAS, num_warmup=200, num_samples=4000)
+    settings = HMC(num_chains=REPLICAS, num_warmup=1000, num_samples=4000)
     kept = sample(ensemble, jax.random.key(4), settings, store=())["observables"]
     series = {name: np.asarray(array.values) for name, array in kept.items()}
     phi2, c = exact_torus(sites, spacing, coupling)
