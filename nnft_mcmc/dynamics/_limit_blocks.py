@@ -128,7 +128,8 @@ def _(architecture: ConvNet, x: FloatArray, y: FloatArray) -> Blocks:
         return k[..., around].mean(axis=-2)
 
     xx, yy = x[:, None, None] ** 2, y[None, :, shifted] ** 2  # pixels p and p + s on the last axes, s and p
-    xy, blocks = x[:, None, None] * y[None, :, shifted], {}
+    xy = x[:, None, None] * y[None, :, shifted]
+    blocks: dict[str, FloatArray] = {}
     for n in range(1, architecture.depth + 1):
         blocks = {name: weight * average(block) for name, block in blocks.items()}
         averages = [average(k) for k in (xx, yy, xy)]
