@@ -67,7 +67,7 @@ class DurableStore(LocalStore):
     async def set(self, key: str, value: Buffer) -> None:
         """Write one file."""
         data = value.as_buffer_like()
-        await asyncio.to_thread(_replace, self.root / key, lambda file: file.write(data))
+        await asyncio.to_thread(replace_file, self.root / key, lambda file: file.write(data))
 
 
 class RunDirectory:
@@ -162,12 +162,12 @@ class RunDirectory:
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest in one step."""
-        _replace(self.path / "manifest.json", lambda file: file.write(json.dumps(manifest, indent=2).encode()))
+        replace_file(self.path / "manifest.json", lambda file: file.write(json.dumps(manifest, indent=2).encode()))
 
     def lengthen(self, config: configuration.Config) -> None:
         """Ask for the draws of `config`, the run's own but for a larger number of them."""
         text = tomli_w.dumps(config.tables).encode()
-        _replace(self.path / "config.toml", lambda file: file.write(text))
+        replace_file(self.path / "config.toml", lambda file: file.write(text))
 
     def config(self) -> configuration.Config:
         """The configuration the run was made with."""
@@ -189,7 +189,7 @@ class RunDirectory:
         """Replace the checkpoint in one step."""
         leaves = {f"leaf_{k}": leaf for k, leaf in enumerate(checkpoint.leaves)}
         content: dict[str, Any] = {"warmup": np.array(checkpoint.warmup), "draws": np.array(checkpoint.draws), **leaves}
-        _replace(self.path / "checkpoint.npz", lambda file: np.savez(file, **content))
+        replace_file(self.path / "checkpoint.npz", lambda file: np.savez(file, **content))
 
     @property
     def _data(self) -> Path:
@@ -261,7 +261,7 @@ class RunDirectory:
         return label(self.arrays(), self.config().ensemble.lattice)
 
 
-def _replace(path: Path, write: Callable[[Any], object]) -> None:
+def replace_file(path: Path, write: Callable[[Any], object]) -> None:
     """Write a file so that at every instant the old or the new one is there, whole, and on the disk when this ends."""
     _make_folder(path.parent)
     temporary = path.with_name(path.name + ".new")

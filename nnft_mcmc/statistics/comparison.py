@@ -126,6 +126,20 @@ def hotelling(samples: ArrayLike, reference: ArrayLike) -> ChiSquared:
     return ChiSquared(float(chi2), dof, p_value, n, block_length, relations.shape[1])
 
 
+def hotelling_of_independent(draws: ArrayLike, reference: ArrayLike) -> ChiSquared:
+    """The same test for independent `draws` (n, K), which are all used as they are; n at least 5 K + 5."""
+    values = np.asarray(draws, dtype=np.float64)
+    deviations = _standardised_deviations(values[None], reference)
+    rotation, relations, smallest_variance = principal_components(deviations)
+    broken = np.abs(deviations.mean(axis=(0, 1)) @ relations) > BROKEN_RELATION * np.sqrt(
+        smallest_variance / len(values)
+    )
+    components = (deviations @ rotation)[0]
+    n, dof = components.shape
+    chi2 = np.inf if broken.any() else _t_squared(components, np.ones(dof))
+    return ChiSquared(float(chi2), dof, hotelling_p_value(chi2, dof, n - 1), n, 1, relations.shape[1])
+
+
 def _standardised_deviations(samples: ArrayLike, reference: ArrayLike) -> FloatArray:
     """(samples - reference) / standard deviation, (chain, draw, K), after the checks."""
     draws = np.asarray(samples, dtype=np.float64)

@@ -7,7 +7,7 @@ is the delete-one-block jackknife, which also takes off the bias, O(1/draws), of
 is O(1/draws^2). For draws that are symmetric under phi -> -phi `k_statistics` is unbiased, and has no use for the mean.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,8 +23,15 @@ MOST_ORDER = 6
 MOST_BLOCKS = 128
 
 
-def joint_cumulants(draws: ArrayLike, index_tuples: Sequence[Sequence[int]]) -> CumulantEstimate:
-    """kappa of the columns named by each tuple, of independent draws (n, columns)."""
+def joint_cumulants(
+    draws: ArrayLike,
+    index_tuples: Sequence[Sequence[int]],
+    function: Callable[[FloatArray], FloatArray] | None = None,
+) -> CumulantEstimate:
+    """kappa of the columns named by each tuple, of independent draws (n, columns); or a function of them.
+
+    `function` (..., K) -> (..., M) is of the cumulants, a square root of variances for instance.
+    """
     values = np.asarray(draws, dtype=np.float64)
     if values.ndim != 2 or len(values) < 2 * LEAST_BLOCKS:
         raise InputError(
@@ -46,7 +53,8 @@ def joint_cumulants(draws: ArrayLike, index_tuples: Sequence[Sequence[int]]) -> 
             sum(weight * np.prod(means[..., [number[f] for f in factors]], axis=-1) for weight, factors in term)
             for term in terms
         ]
-        return np.stack(columns, axis=-1) + shifts
+        values = np.stack(columns, axis=-1) + shifts
+        return values if function is None else function(values)
 
     return CumulantEstimate(blocks.value, blocks.replicas, len(values)).derived(cumulants)
 

@@ -77,7 +77,8 @@ class CumulantEstimate:
     def derived(self, function: Callable[[FloatArray], FloatArray]) -> "CumulantEstimate":
         """function (..., K) -> (..., M) of the estimates, kappa_4/kappa_2^2 for instance.
 
-        The bias of a curved function, O(1/num_draws), is taken off by the jackknife.
+        The bias of a curved function, O(1/num_draws), is taken off by the jackknife. Compose functions before, for of
+        what is derived already the value and the replicas differ by that bias.
         """
         blocks, replicas = len(self.replicas), function(self.replicas)
         value = blocks * function(self.value) - (blocks - 1) * replicas.mean(axis=0)

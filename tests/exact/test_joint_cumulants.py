@@ -27,6 +27,15 @@ def test_of_two_columns_they_are_the_covariance():
     assert found.value[1] == found.value[2]
 
 
+def test_a_function_of_cumulants_loses_its_bias():
+    """Of 64 draws the root of the variance is low by 3/4n = 1.2% without the jackknife, 5 errors of 1500 runs."""
+    rng = np.random.default_rng(2)
+    found = [joint_cumulants(rng.normal(size=(64, 1)), [(0, 0)], np.sqrt) for _ in range(1500)]
+    values = np.array([e.value[0] for e in found])
+    assert abs(values.mean() - 1) < 3 * values.std() / np.sqrt(len(values))
+    assert np.mean([e.error[0] for e in found]) == pytest.approx(values.std(), rel=0.06)
+
+
 def test_a_shift_changes_the_mean_alone():
     tuples = [(0,), (0, 1), (0, 0, 1), (0, 0, 1, 1)]
     one, other = joint_cumulants(DRAWS, tuples), joint_cumulants(DRAWS + 1e3, tuples)
