@@ -22,6 +22,7 @@ FLOORS = (
     ("insertions", "point_evaluation"),
     ("ensemble",),
     ("dynamics",),
+    ("expressivity",),
     ("estimators", "sampling"),
     ("references",),
     ("runs",),
