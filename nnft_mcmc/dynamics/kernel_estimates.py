@@ -1,4 +1,4 @@
-r"""Kernels of networks of finite width as averages over initialisations, with errors, and how they approach their limit.
+r"""Kernels of networks of finite width averaged over initialisations, with errors, and their approach to the limit.
 
     <Theta_N> = Theta + C/N + O(1/N^2),        Var Theta_N = c/N + O(1/N^2)
 
@@ -31,6 +31,7 @@ from nnft_mcmc.dynamics.parameters import normal_core, trained_blocks
 FloatArray = NDArray[np.float64]
 
 MINIMUM_DRAWS = 10  # for an error of an error
+MOST_NUMBERS = 2**28  # of all draws together, 2 GiB
 
 
 class KernelEstimates(NamedTuple):
@@ -45,8 +46,8 @@ class KernelEstimates(NamedTuple):
 class Approach(NamedTuple):
     """Coefficients of the equations above from several widths, arrays (len(x), len(y)).
 
-    `correction` is C and `fluctuation` c; chi2 has len(widths) - 1 degrees of freedom for each pair of points, and tests
-    that C/N is all there is.
+    The corrections are C of K and of Theta, `fluctuation` is c of Theta. `chi2` of Theta has len(widths) - 1 degrees of
+    freedom for each pair of points and tests that C/N is all there is.
     """
 
     widths: tuple[int, ...]
@@ -54,6 +55,44 @@ class Approach(NamedTuple):
     ntk_correction: KernelEstimate
     chi2: FloatArray
     fluctuation: KernelEstimate
+
+
+class KernelDraws(NamedTuple):
+    """K_theta and Theta of independent initialisations, arrays (draws, len(x), len(y))."""
+
+    nngp: FloatArray
+    ntk: FloatArray
+
+    def estimates(self) -> KernelEstimates:
+        """Means, variance and errors."""
+        return KernelEstimates(_mean(self.nngp), _mean(self.ntk), _variance(self.ntk), len(self.ntk))
+
+
+def draw_kernels(
+    architecture: Architecture,
+    key: Array,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    num_draws: int = 100,
+    trained: str = "all",
+    coordinates: str = "parameters",
+    max_bytes: int = MAX_BYTES,
+) -> KernelDraws:
+    """Kernels of independent initialisations, at any width and for any architecture; in JAX's precision.
+
+    All pairs of points are made from the same draws: their errors are correlated.
+    """
+    _checks.integer("num_draws", num_draws, MINIMUM_DRAWS)
+    x = points_2d("x", architecture, x)
+    y = None if y is None else points_2d("y", architecture, y)
+    numbers = 2 * num_draws * len(x) * len(x if y is None else y)
+    if numbers > MOST_NUMBERS:
+        raise _checks.InputError(
+            f"{num_draws} draws of two kernels at these points are {numbers} numbers, more than {MOST_NUMBERS}; take"
+            " fewer points or draws, or tangent_kernel of single networks."
+        )
+    drawn = [_draw(architecture, trained, coordinates, max_bytes, k, x, y) for k in jax.random.split(key, num_draws)]
+    return KernelDraws(*(np.stack([np.asarray(each[k], dtype=np.float64) for each in drawn]) for k in (0, 1)))
 
 
 def estimate_kernels(
@@ -64,18 +103,9 @@ def estimate_kernels(
     num_draws: int = 100,
     trained: str = "all",
     coordinates: str = "parameters",
-    max_bytes: int = MAX_BYTES,
 ) -> KernelEstimates:
-    """K and Theta from independent initialisations, at any width and for any architecture.
-
-    All pairs of points are made from the same draws: their errors are correlated. In JAX's precision.
-    """
-    _checks.integer("num_draws", num_draws, MINIMUM_DRAWS)
-    x = points_2d("x", architecture, x)
-    y = None if y is None else points_2d("y", architecture, y)
-    drawn = [_draw(architecture, trained, coordinates, max_bytes, k, x, y) for k in jax.random.split(key, num_draws)]
-    nngp, ntk = (np.stack([np.asarray(each[k], dtype=np.float64) for each in drawn]) for k in (0, 1))
-    return KernelEstimates(_mean(nngp), _mean(ntk), _variance(ntk), num_draws)
+    """The means of `draw_kernels` with their errors."""
+    return draw_kernels(architecture, key, x, y, num_draws, trained, coordinates).estimates()
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
