@@ -13,6 +13,7 @@ from nnft_mcmc.architectures._base import (
     Waves,
 )
 from nnft_mcmc.architectures._missing import MissingCapability
+from nnft_mcmc.architectures.additive import AdditiveNet
 from nnft_mcmc.architectures.attention import LinearAttention, SoftmaxAttention
 from nnft_mcmc.architectures.callable import CallableNet
 from nnft_mcmc.architectures.convolution import ConvNet
@@ -29,6 +30,7 @@ from nnft_mcmc.architectures.vector import EquivariantNet, VectorArchitecture, V
 # What `architecture.name` picks from; a constructor argument `lattice` is the one of [lattice], and `base` a table
 # [architecture.base] with a name of its own.
 REGISTRY: dict[str, type[Architecture]] = {
+    "additive_net": AdditiveNet,
     "conv_net": ConvNet,
     "cos_net": CosNet,
     "cube_net": CubeNet,
@@ -50,6 +52,7 @@ REGISTRY: dict[str, type[Architecture]] = {
 __all__ = [
     "MLP",
     "REGISTRY",
+    "AdditiveNet",
     "Architecture",
     "CallableNet",
     "ConvNet",

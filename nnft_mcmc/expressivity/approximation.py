@@ -8,7 +8,7 @@ A modulus of continuity of f on a convex set K is a function w with
 
     | sum_k p_k(x) f(y_k) - f(x) |  <=  w( sum_k p_k(x) |x - y_k| ).
 
-Proof: the left side is at most sum_k p_k(x) w(|x - y_k|), because the p_k sum to one; Jensen's inequality does the rest.
+Proof: the left side is at most sum_k p_k(x) w(|x - y_k|), because the p_k sum to one; then Jensen's inequality.
 A weighted mean of samples is therefore as good as its weights are narrow. `bumps` and `ridges` are two such means that
 a network of sigmoids can carry out.
 

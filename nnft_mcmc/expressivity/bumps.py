@@ -54,7 +54,7 @@ def bumps(
     checked_modulus(modulus, length)
     h = length / width
     steepness = sharpness / h
-    centres = low + h * (np.arange(width) + 0.5)
+    centres = low + h * (np.arange(width, dtype=np.float64) + 0.5)
     edges = low + h * np.arange(1, width)
     values = samples(f, centres[:, None])
     refute(modulus, centres[:, None], values)

@@ -10,7 +10,8 @@ ridges. On a box with sides l_i and u_i = pi (x_i - a_i)/l_i in [0, pi]:
 
    and samples at u_j = pi (j + 1/2)/m, m = n + 2, continued evenly,
 
-       T(x) = sum_j p_j(u) f(x_j) = sum_k c_k prod_i cos(k_i u_i),   p_j(u) = prod_i (1/m)[1 + 2 sum_k rho_k cos k u_i cos k u_j].
+       T(x) = sum_j p_j(u) f(x_j) = sum_k c_k prod_i cos(k_i u_i),
+       p_j(u) = prod_i (1/m)[1 + 2 sum_k rho_k cos(k u_i) cos(k u_{j_i})].
 
    The p_j are positive and sum to one, because 2m equidistant points integrate trigonometric polynomials of degree
    n + 1 < 2m exactly. For the same reason sum_j p_j (1 - cos(u - u_j)) over the points and their mirror images is
@@ -23,7 +24,8 @@ ridges. On a box with sides l_i and u_i = pi (x_i - a_i)/l_i in [0, pi]:
 3. **Cosines out of sigmoids.** Steps of height cos(c_j) over cells of length h, smoothed by the logistic law of scale
    1/s, are sum_j cos(c_j) p_j(t), p_j as in `bumps`. Poisson's formula, with chi(z) = (pi z)/sinh(pi z),
 
-       sum_{j in Z} p_j(t) e^{i c_j} = sum_{m in Z} e^{i v_m t + ..} chi(v_m/s) sin(v_m h/2)/(v_m h/2),    v_m = 1 + 2 pi m/h,
+       sum_{j in Z} p_j(t) e^{i c_j} = sum_{m in Z} e^{i v_m t + ..} chi(v_m/s) sin(v_m h/2)/(v_m h/2),
+       v_m = 1 + 2 pi m/h,
 
    says that this is A cos(t), A = chi(1/s) sin(h/2)/(h/2), and other waves which are exponentially small in 1/(s h).
    So cos(t) = (1/A) sum_j cos(c_j) p_j(t) with an error of at most

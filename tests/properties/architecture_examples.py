@@ -8,6 +8,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from nnft_mcmc.architectures import (
+    AdditiveNet,
     CosNet,
     CubeNet,
     EuclideanNet,
@@ -68,6 +69,7 @@ EXAMPLES = {
     "stratified_net of shells": lambda n: StratifiedNet(ScalarNet(2, n, mass=0.9, cutoff=3.0, alpha=-0.5), shells=n),
     "dense_net": lambda n: DenseNet(2, n, "erf", bias_std=0.4),
     "dense_net of relu": lambda n: DenseNet(2, n, "relu"),
+    "additive_net": lambda n: AdditiveNet(2, n, "erf", bias_std=0.4),
     "mlp": lambda n: MLP(2, n, depth=3, activation="tanh", bias_std=0.3),
     "deep_euclidean_net": lambda n: DeepEuclideanNet(CosNet(2, n), depth=3, bias_std=0.3),
     "conv_net": lambda n: ConvNet(4, n, image=(2, 2), filter_size=2, bias_std=0.3),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nnft_mcmc.architectures import (
     MLP,
     REGISTRY,
+    AdditiveNet,
     ConvNet,
     CosNet,
     CubeNet,
@@ -42,6 +43,7 @@ seeds = st.integers(0, 2**31 - 1)
 BOX, TORUS = Lattice((3, 2), 0.4), Lattice((4, 3), 0.4, "torus")
 SCALAR = ScalarNet(2, 5, mass=0.9, cutoff=4.0, alpha=-0.5)
 EXAMPLES = {
+    "additive_net": AdditiveNet(2, 5, bias_std=0.4),
     "conv_net": ConvNet(2, 5, filter_size=2),
     "cos_net": CosNet(2, 5, weight_std=1.2, amplitude_std=0.8),
     "cube_net": CubeNet(2, 5, cutoff=3.0),
