@@ -10,9 +10,15 @@ With t_z = 12 c4_z G_zz + 2 c2_z, tadpole and mass, and a sum over every repeate
 such as that of N neurons, has to first order, exactly in N,
 
     <phi_x phi_y> = G_xy - c4_z [ 12 G_xz G_yz G_zz + 6 G_zz k4(x,y,z,z) + 4 G_xz k4(y,z,z,z) + 4 G_yz k4(x,z,z,z)
-                                  + k6(x,y,z,z,z,z) ] - c2_z [ 2 G_xz G_yz + k4(x,y,z,z) ].
+                                  + k6(x,y,z,z,z,z) ] - c2_z [ 2 G_xz G_yz + k4(x,y,z,z) ]
+    <phi_x^4>     = 3 G_xx^2 + k4(x,x,x,x) - c4_z [ <phi_x^4 phi_z^4> - <phi_x^4> <phi_z^4> ]
+                                           - c2_z [ <phi_x^4 phi_z^2> - <phi_x^4> <phi_z^2> ],
+
+the free moments with joint cumulants of up to eight fields.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +57,33 @@ class GaussianSeries:
         bubbles = 864 * (c4 * row**2) @ g**2 @ (c4 * row**2)
         legs = -96 * (c4 * row**3) @ two_point[1]
         return np.array([3 * g0**2, 6 * g0 * d1 + first, 3 * d1**2 + 6 * g0 * d2 + bubbles + legs])
+
+
+def joint_moment(cumulant: Callable[[int, int], Array], first: int, second: int) -> Array:
+    """<X^first Z^second> from the joint cumulants (i, j) of i fields X and j fields Z, of which the odd ones vanish.
+
+    The block of the first field takes i others of its kind and j of the other kind.
+    """
+    if first == second == 0:
+        return np.ones(())
+    a, b, of = (first, second, cumulant) if first else (second, first, lambda i, j: cumulant(j, i))
+    terms = (
+        math.comb(a - 1, i) * math.comb(b, j) * of(i + 1, j) * joint_moment(of, a - 1 - i, b - j)
+        for i in range(a)
+        for j in range(b + 1)
+        if (i + 1 + j) % 2 == 0
+    )
+    return np.asarray(sum(terms, start=np.zeros(())))
+
+
+def first_order_of_fourth_moment(cumulant: Callable[[int, int], Array], quadratic: Array, quartic: Array) -> float:
+    """The first order of <phi_x^4>, `cumulant(i, j)` the connected function of i fields at x and j at z, (V,)."""
+
+    def covariance(power: int) -> Array:
+        apart = joint_moment(cumulant, 4, 0) * joint_moment(cumulant, 0, power)
+        return joint_moment(cumulant, 4, power) - apart
+
+    return float(-(covariance(4) @ quartic) - covariance(2) @ quadratic)
 
 
 @dataclass(frozen=True)

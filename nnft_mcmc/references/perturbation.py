@@ -3,6 +3,7 @@
 At finite width the second order is that of infinite width, so what is left out is O(coupling^2/N) and O(coupling^3).
 """
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from nnft_mcmc.architectures import ExactCorrelators, OnLattice
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.estimators import pair_weights
 from nnft_mcmc.exact import ConnectedFunctions, GaussianSeries
+from nnft_mcmc.exact.perturbation import first_order_of_fourth_moment
 from nnft_mcmc.references.exact import Reference
 
 FloatArray = NDArray[np.float64]
@@ -21,7 +23,7 @@ MOST_SITES = 4096
 
 
 def perturbative_reference(ensemble: Ensemble) -> Reference:
-    """<phi^2>, G(t), and for Gaussian fields <phi^4>, from the central site (any site of a torus)."""
+    """<phi^2>, <phi^4> and G(t) from the central site (any site of a torus)."""
     architecture, lattice = ensemble.architecture, ensemble.lattice
     if not isinstance(architecture, ExactCorrelators):
         raise _checks.InputError(
@@ -37,13 +39,12 @@ def perturbative_reference(ensemble: Ensemble) -> Reference:
     sites = lattice.sites.reshape(-1, lattice.dim)
     series = GaussianSeries(architecture.two_point(sites[:, None], sites[None]), quadratic, quartic)
     centre = int(np.ravel_multi_index(lattice.centre, lattice.shape))
-    orders = _on_line(ensemble, series.two_point(centre))
+    orders, fourth = _on_line(ensemble, series.two_point(centre)), series.fourth_moment(centre)
     gaussian = isinstance(architecture, OnLattice)
     if not gaussian:
         orders[1] = _on_line(ensemble, _first_order(ensemble, architecture, quadratic, quartic)[None])[0]
-    values = {"phi2_mid": orders[:, 0].sum(), "two_point": orders.sum(axis=0)}
-    if gaussian:
-        values["phi4_mid"] = series.fourth_moment(centre).sum()
+        fourth[:2] = _fourth_moment(ensemble, architecture, quadratic, quartic)
+    values = {"phi2_mid": orders[:, 0].sum(), "phi4_mid": fourth.sum(), "two_point": orders.sum(axis=0)}
     share = [float(100 * order / orders[0, 0]) for order in orders[:, 0]]
     width = "" if gaussian else f", the first at width {getattr(architecture, 'width', 0)} and the second at infinite"
     return Reference(
@@ -99,3 +100,19 @@ def _first_order(
     result = np.zeros(lattice.shape)
     result[line] = functions.first_order(quadratic[inserted], quartic[inserted])
     return result.ravel()
+
+
+def _fourth_moment(
+    ensemble: Ensemble, architecture: ExactCorrelators, quadratic: FloatArray, quartic: FloatArray
+) -> tuple[float, float]:
+    """<phi(c)^4> of the free network and its first order, exactly at this width."""
+    inserted = (quadratic != 0) | (quartic != 0)
+    lattice = ensemble.lattice
+    z, x = lattice.sites.reshape(-1, lattice.dim)[inserted], lattice.sites[lattice.centre]
+
+    @functools.cache
+    def cumulant(at_x: int, at_z: int) -> FloatArray:
+        return architecture.n_point_connected(*[x] * at_x, *[z] * at_z)
+
+    free = 3 * cumulant(2, 0) ** 2 + cumulant(4, 0)
+    return float(free), first_order_of_fourth_moment(cumulant, quadratic[inserted], quartic[inserted])

@@ -1,5 +1,6 @@
 """Weak-coupling series: derivatives of exact answers, and first order at finite width by quadrature over a neuron."""
 
+import functools
 import math
 
 import numpy as np
@@ -20,6 +21,7 @@ from nnft_mcmc import (
     exact_reference,
 )
 from nnft_mcmc.references import perturbative_reference
+from tests.statistical import tiny_theories
 
 
 def derivatives(function, step):
@@ -93,8 +95,9 @@ def test_no_dimension_by_hand():
 
 @pytest.mark.parametrize("width", [1, 3])
 def test_first_order_at_finite_width(width):
-    """<phi_x phi_y sum phi_z^4> - <phi_x phi_y> <sum phi_z^4> of a cos-net by quadrature over one neuron: cumulants of
-    N neurons are N^(1 - n/2) times those of phi_1, the single-neuron field."""
+    """<O sum phi_z^4> - <O> <sum phi_z^4> of a cos-net, O = phi_x phi_y and phi_x^4, by quadrature over one neuron:
+    cumulants of N neurons are N^(1 - n/2) times those of phi_1, the single-neuron field. For phi_x^4 also with phi_z^2.
+    The order at infinite width, of second order in the coupling, is taken out of both."""
     lattice, coupling = Lattice((3,), 0.8), 1e-4
     t = lattice.axis(0)
     w, weight = np.polynomial.hermite_e.hermegauss(80)
@@ -102,6 +105,7 @@ def test_first_order_at_finite_width(width):
     w, b = np.repeat(w, 64), np.tile(2 * np.pi * np.arange(64) / 64, 80)
     waves = np.cos(np.outer(w, t) + b[:, None])
 
+    @functools.cache
     def moment(*sites):
         """<w1^n> of a standard normal output weight times <prod cos>."""
         n = len(sites)
@@ -113,6 +117,7 @@ def test_first_order_at_finite_width(width):
         partitions = list(_even_partitions(list(range(len(sites)))))
         return sum(np.prod([cumulant(*(sites[i] for i in block)) for block in p]) for p in partitions)
 
+    @functools.cache
     def cumulant(*sites):
         n, total = len(sites), 0.0
         for p in _even_partitions(list(range(n))):
@@ -124,12 +129,22 @@ def test_first_order_at_finite_width(width):
         -0.8 * sum(field_moment(1, y, z, z, z, z) - field_moment(1, y) * field_moment(z, z, z, z) for z in range(3))
         for y in (1, 2)
     ]
-    net = CosNet(1, width)
-    zero = perturbative_reference(Ensemble(net, lattice, PhiPower(4, 1e-12))).values["two_point"]
-    found = perturbative_reference(Ensemble(net, lattice, PhiPower(4, coupling))).values["two_point"]
-    np.testing.assert_allclose((found - zero) / coupling, slope, rtol=0.005)
-    half = perturbative_reference(Ensemble(net, lattice, PhiPower(4, coupling / 2))).values["two_point"]
-    np.testing.assert_allclose((4 * half - found - 3 * zero) / coupling, slope, rtol=1e-7)
+    fourth = field_moment(1, 1, 1, 1)
+    slope += [
+        -0.8 * sum(field_moment(1, 1, 1, 1, z, z, z, z) - fourth * field_moment(z, z, z, z) for z in range(3)),
+        -0.8 * sum(field_moment(1, 1, 1, 1, z, z) - fourth * field_moment(z, z) for z in range(3)),
+    ]
+
+    def series(quartic, quadratic=0.0):
+        insertion = PhiPower(4, quartic) + PhiPower(2, quadratic)
+        values = perturbative_reference(Ensemble(CosNet(1, width), lattice, insertion)).values
+        return np.append(values["two_point"], values["phi4_mid"])
+
+    zero, found, half = series(1e-12), series(coupling), series(coupling / 2)
+    np.testing.assert_allclose(zero[2], fourth, rtol=1e-9)
+    np.testing.assert_allclose((4 * half - found - 3 * zero) / coupling, slope[:3], rtol=1e-6)
+    found, half = series(1e-12, coupling)[2], series(1e-12, coupling / 2)[2]
+    np.testing.assert_allclose((4 * half - found - 3 * zero[2]) / coupling, slope[3], rtol=1e-6)
 
 
 def _even_partitions(items):
@@ -169,4 +184,22 @@ def test_remaining_differences_are_said():
     found = perturbative_reference(Ensemble(CosNet(1, 7), lattice, PhiPower(4, 0.01)))
     assert "first at width 7 and the second at infinite" in found.description
     assert "the third is left out, as are terms of second order in the coupling over the width" in found.remains
-    assert found.values.keys() == {"phi2_mid", "two_point"}
+    assert found.values.keys() == {"phi2_mid", "phi4_mid", "two_point"}
+
+
+def test_one_neuron_with_an_interaction():
+    """Slopes of <phi^2> and <phi^4> at coupling 0 from the interacting network itself, integrated over its parameters."""
+    lattice, net, step = Lattice((3,), 1.0), CosNet(1, 1), 1e-4
+
+    def exact(coupling):
+        return tiny_theories.cos_net(coupling, 1).moments
+
+    def series(coupling):
+        values = perturbative_reference(Ensemble(net, lattice, PhiPower(4, coupling))).values
+        return np.array([values["phi2_mid"], values["phi4_mid"]])
+
+    values = np.array([exact(k * step) for k in range(4)])
+    slope = np.array([-11, 18, -9, 2]) / 6 @ values / step
+    zero, half, whole = series(1e-12), series(step / 2), series(step)
+    np.testing.assert_allclose(zero, values[0], rtol=1e-9)
+    np.testing.assert_allclose((4 * half - whole - 3 * zero) / step, slope, rtol=2e-5)
