@@ -128,7 +128,7 @@ def _trajectories(
         directory = None
         if out is not None:
             directory = TrainingDirectory(out)
-            chunk = directory.begin(config.tables, training.chunk, resume)
+            chunk = directory.begin(config.tables, data, training.chunk, resume)
             held.enter_context(directory.lock())
             training = _training(config, data, settings, times, num_devices, chunk)
         bar = held.enter_context(tqdm(total=settings.num_networks, disable=quiet, unit="network", smoothing=0))

@@ -11,6 +11,7 @@ A file is there whole or not at all, so that a killed training loses the chunk i
 networks whose files are missing; the number of networks may have grown.
 """
 
+import hashlib
 import importlib.metadata
 import json
 import platform
@@ -23,6 +24,7 @@ import tomli_w
 import xarray as xr
 
 from nnft_mcmc import _checks
+from nnft_mcmc.dynamics.data import Data
 from nnft_mcmc.dynamics.training import Trajectories
 from nnft_mcmc.runs.config import changed_keys, read_tables
 from nnft_mcmc.runs.store import PACKAGES, RunDirectory, replace_file
@@ -45,11 +47,11 @@ class TrainingDirectory:
         folder.mkdir(exist_ok=True)
         return folder
 
-    def begin(self, tables: dict[str, Any], chunk: int, resume: bool) -> int:
+    def begin(self, tables: dict[str, Any], data: Data, chunk: int, resume: bool) -> int:
         """Make the directory, or check that it is of the same training; the length of its chunks."""
         manifest = self.path / "training.json"
         if resume and manifest.exists():
-            return self._go_on(tables)
+            return self._go_on(tables, data)
         if resume:
             raise _checks.InputError(f"{self.path} holds no training to resume; leave --resume out.")
         if manifest.exists():
@@ -65,12 +67,17 @@ class TrainingDirectory:
                 f"cannot make the directory {self.path}: {error.strerror}; give another --out directory."
             ) from None
         versions = {name: importlib.metadata.version(name) for name in (*PACKAGES, "optax", "diffrax")}
-        content = {"format": FORMAT, "chunk": chunk, "versions": {"python": platform.python_version(), **versions}}
+        content = {
+            "format": FORMAT,
+            "chunk": chunk,
+            "data": _digest(data),
+            "versions": {"python": platform.python_version(), **versions},
+        }
         self._write("config.toml", tomli_w.dumps(tables))
         self._write("training.json", json.dumps(content, indent=2))  # last: with it the training counts as begun
         return chunk
 
-    def _go_on(self, tables: dict[str, Any]) -> int:
+    def _go_on(self, tables: dict[str, Any], data: Data) -> int:
         before = read_tables(self.path / "config.toml")
         changed = [key for key in changed_keys(tables, before) if key != MAY_GROW]
         if changed:
@@ -78,12 +85,18 @@ class TrainingDirectory:
                 f"the configuration differs from that of the training {self.path} in {', '.join(changed)}; it resumes"
                 f" with the configuration it was started with, of which only {MAY_GROW} may change."
             )
-        self._write("config.toml", tomli_w.dumps(tables))
         try:
             content = json.loads((self.path / "training.json").read_text(encoding="utf-8"))
-            return _checks.integer("chunk", content["chunk"], minimum=1)
+            chunk, digest = _checks.integer("chunk", content["chunk"], minimum=1), content["data"]
         except (json.JSONDecodeError, KeyError, TypeError, _checks.InputError):
             raise _checks.InputError(f"{self.path}/training.json is damaged; restore it from a copy.") from None
+        if digest != _digest(data):
+            raise _checks.InputError(
+                f"the numbers in data.file are not those with which the training {self.path} was started; restore the"
+                " file, or give another --out directory."
+            )
+        self._write("config.toml", tomli_w.dumps(tables))
+        return chunk
 
     def load(self, first: int, count: int) -> Trajectories | None:
         """The networks from `first` on, if so many are stored."""
@@ -125,3 +138,9 @@ class TrainingDirectory:
 
     def _write(self, name: str, text: str) -> None:
         replace_file(self.path / name, lambda file: file.write(text.encode()))
+
+
+def _digest(data: Data) -> str:
+    """Of all numbers of the data."""
+    test = np.zeros(0) if data.test_inputs is None else data.test_inputs
+    return hashlib.sha256(b"".join(array.tobytes() for array in (data.inputs, data.targets, test))).hexdigest()
