@@ -21,15 +21,14 @@ import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array
 from numpyro.distributions import biject_to
-from numpyro.infer import HMC as NumpyroHMC
 from numpyro.infer import NUTS as NumpyroNUTS
 from numpyro.infer import init_to_sample
-from numpyro.infer.hmc import HMCState
 from numpyro.infer.mcmc import MCMCKernel
 
 from nnft_mcmc import _checks
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.sampling._base import Position, Sampler, require_smooth_map
+from nnft_mcmc.sampling.measured_hmc import MeasuredHMC
 
 # Blocks of the diagonal mass matrix, keyed as NumPyro wants them.
 Masses = dict[tuple[str, ...], Array]
@@ -86,25 +85,27 @@ class _Hamiltonian(Sampler):
     def hamiltonian_kernel(self, model: Callable[[], None], inverse_masses: Masses) -> MCMCKernel:
         """The NumPyro kernel on the ensemble's model, with masses to start from."""
 
-    def position(self, ensemble: Ensemble, kernel: MCMCKernel) -> Callable[[HMCState], Position]:
+    def position(self, ensemble: Ensemble, kernel: MCMCKernel) -> Callable[[Any], Position]:
         constrain = kernel.postprocess_fn((), {})
 
-        def position(state: HMCState) -> Position:
+        def position(state: Any) -> Position:
             sites = constrain(state.z)
             return Position({name: sites[name] for name in ensemble.architecture.prior()}, sites["field"])
 
         return position
 
-    def statistics(self, state: Any) -> dict[str, Array]:
-        return {
-            "acceptance_rate": state.accept_prob,
-            "diverging": state.diverging,
-            "n_steps": state.num_steps,
-            "energy": state.energy,
-            "lp": -state.potential_energy,
-            "step_size": state.adapt_state.step_size,
-            "num_not_finite": jnp.isnan(state.potential_energy).astype(int),
-        }
+
+def _statistics(state: Any) -> dict[str, Array]:
+    """What a transition of either sampler says of itself."""
+    return {
+        "acceptance_rate": state.accept_prob,
+        "diverging": state.diverging,
+        "n_steps": state.num_steps,
+        "energy": state.energy,
+        "lp": -state.potential_energy,
+        "step_size": state.adapt_state.step_size,
+        "num_not_finite": jnp.isnan(state.potential_energy).astype(int),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,7 @@ class HMC(_Hamiltonian):
         _checks.integer("sampler.num_steps", self.num_steps, minimum=1)
 
     def hamiltonian_kernel(self, model: Callable[[], None], inverse_masses: Masses) -> MCMCKernel:
-        return NumpyroHMC(
+        return MeasuredHMC(
             model,
             num_steps=self.num_steps,
             trajectory_length=None,  # otherwise NumPyro silently takes steps of 2 pi/num_steps
@@ -125,6 +126,9 @@ class HMC(_Hamiltonian):
             target_accept_prob=self.target_accept,
             init_strategy=init_to_sample,
         )
+
+    def statistics(self, state: Any) -> dict[str, Array]:
+        return {**_statistics(state), "energy_error": state.energy_error}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,3 +148,6 @@ class NUTS(_Hamiltonian):
             target_accept_prob=self.target_accept,
             init_strategy=init_to_sample,
         )
+
+    def statistics(self, state: Any) -> dict[str, Array]:
+        return _statistics(state)
