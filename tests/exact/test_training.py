@@ -78,6 +78,7 @@ def by_hand(update, steps, batch=None):
     return np.asarray(NET(theta, POINTS))
 
 
+@pytest.mark.slow
 def test_batches_pass_through_the_data():
     def batch(key, n):
         order = np.asarray(jax.random.permutation(jax.random.fold_in(key, n // 2), 5))
@@ -149,6 +150,7 @@ def test_the_readout_alone_is_a_linear_model():
     np.testing.assert_allclose(found.fields[0, 1], expected[0], atol=1e-11)
 
 
+@pytest.mark.slow
 def test_standardised_coordinates_weigh_gradients_by_variances():
     found = trained(GradientDescent(0.1), [1], num_networks=1, coordinates="standardised")
 
