@@ -14,7 +14,6 @@ import xarray as xr
 from nnft_mcmc import InputError, cli
 from nnft_mcmc.runs import dynamics_config
 from nnft_mcmc.runs.dynamics_config import resolve
-from nnft_mcmc.sampling.devices import FORCE_DEVICES
 
 TABLES = {
     "architecture": {"name": "mlp", "dim": 1, "width": 16, "weight_std": 1.5, "bias_std": 0.3},
@@ -179,7 +178,7 @@ def test_resolved_tables_are_the_same_configuration():
 @pytest.mark.slow
 def test_devices_share_the_networks(trained, tmp_path):
     run, file = trained
-    environment = {**os.environ, "XLA_FLAGS": f"{FORCE_DEVICES}2", "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
     words = ["train", file, "--out", str(tmp_path / "run"), "--devices", "2", "--quiet"]
     command = [sys.executable, "-m", "nnft_mcmc", *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
