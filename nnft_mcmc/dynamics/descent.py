@@ -1,6 +1,6 @@
 """Training by steps: gradient descent, in batches or not, Adam (the updates are those of optax), energy conservation.
 
-All networks of a chunk go in step. A compiled loop goes from one of the given numbers of steps to the next and records.
+A compiled loop goes from one of the given numbers of steps to the next and records.
 """
 
 from collections.abc import Callable
@@ -31,25 +31,20 @@ def descend(
     task: Task,
     optimizer: Optimizer,
     eta: Float[Array, ""],
-    keys: Array,
-    starts: Theta,
+    key: Array,
+    start: Theta,
     times: Int[Array, " times"],
     record: Callable[[Theta, Omega], dict[str, Array]],
 ) -> dict[str, Array]:
-    """What `record` says at each of `times`, (networks, times, ...), for networks that start at `starts`."""
+    """What `record` says at each of `times`, (times, ...), for a network that starts at `start`."""
     begin, step, omega, more = _algorithm(task, optimizer, eta)
-    state = jax.vmap(begin)(starts)
-
-    def one_step(number: Array, state: Any) -> Any:
-        return jax.vmap(step, in_axes=(0, 0, 0, None))(keys, starts, state, number)
 
     def to_next(state: Any, ends: tuple[Array, Array]) -> tuple[Any, dict[str, Array]]:
-        state = jax.lax.fori_loop(ends[0], ends[1], one_step, state)
-        return state, jax.vmap(lambda s, now: {**record(s, omega(now)), **more(s, now)})(starts, state)
+        state = jax.lax.fori_loop(ends[0], ends[1], lambda number, s: step(key, start, s, number), state)
+        return state, {**record(start, omega(state)), **more(start, state)}
 
     before = jnp.concatenate([jnp.zeros(1, times.dtype), times[:-1]])
-    _, recorded = jax.lax.scan(to_next, state, (before, times))
-    return {name: jnp.moveaxis(values, 0, 1) for name, values in recorded.items()}
+    return jax.lax.scan(to_next, begin(start), (before, times))[1]
 
 
 def _algorithm(task: Task, optimizer: Optimizer, eta: Array) -> tuple[Callable, Step, Callable, Callable]:

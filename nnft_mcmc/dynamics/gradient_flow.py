@@ -22,34 +22,31 @@ def flow(
     task: Task,
     optimizer: GradientFlow,
     eta: Float[Array, ""],
-    starts: Theta,
+    start: Theta,
     times: Float[Array, " times"],
     record: Callable[[Theta, Omega], dict[str, Array]],
 ) -> dict[str, Array]:
-    """What `record` says at each of `times`, (networks, times, ...); NaN from where the steps had become too small."""
+    """What `record` says at each of `times`, (times, ...); NaN from where the steps had become too small."""
     controller = diffrax.PIDController(rtol=optimizer.rtol, atol=optimizer.atol)
 
     def velocity(t: Any, omega: Any, start: Any) -> Any:
         gradient = jax.grad(lambda o: task.loss(start, o))(omega)
         return jax.tree.map(lambda g: -eta * g, gradient)
 
-    def of_one(start: Theta) -> dict[str, Array]:
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(velocity),
-            diffrax.Tsit5(),
-            t0=0.0,
-            t1=times[-1],
-            dt0=None,
-            y0=task.omega(start),
-            args=start,
-            saveat=diffrax.SaveAt(ts=times, fn=lambda t, omega, start: record(start, omega)),
-            stepsize_controller=controller,
-            max_steps=MOST_STEPS,
-            adjoint=diffrax.ForwardMode(),
-            throw=False,
-        )
-        done = solution.result == diffrax.RESULTS.successful
-        kept = {name: jnp.where(jnp.isfinite(values), values, jnp.nan) for name, values in solution.ys.items()}
-        return {**kept, "steps": jnp.where(done, solution.stats["num_steps"], -1)}
-
-    return jax.vmap(of_one)(starts)
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(velocity),
+        diffrax.Tsit5(),
+        t0=0.0,
+        t1=times[-1],
+        dt0=None,
+        y0=task.omega(start),
+        args=start,
+        saveat=diffrax.SaveAt(ts=times, fn=lambda t, omega, start: record(start, omega)),
+        stepsize_controller=controller,
+        max_steps=MOST_STEPS,
+        adjoint=diffrax.ForwardMode(),
+        throw=False,
+    )
+    done = solution.result == diffrax.RESULTS.successful
+    kept = {name: jnp.where(jnp.isfinite(values), values, jnp.nan) for name, values in solution.ys.items()}
+    return {**kept, "steps": jnp.where(done, solution.stats["num_steps"], -1)}

@@ -113,7 +113,9 @@ class SolvedModel:
     @cached_property
     def spectrum(self) -> tuple[FloatArray, FloatArray]:
         """Eigenvalues (D,), increasing, and eigenvectors (D, D) of Theta(X, X) + jitter."""
-        eigenvalues, vectors = scipy.linalg.eigh(self._regularised(), overwrite_a=True, check_finite=False)
+        eigenvalues, vectors = scipy.linalg.eigh(
+            self._regularised(), driver="evd", overwrite_a=True, check_finite=False
+        )
         lowest, highest = eigenvalues[[0, -1]]
         if lowest < -_NEGATIVE * len(self) * highest:
             raise InputError(

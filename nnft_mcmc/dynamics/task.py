@@ -50,12 +50,12 @@ class Linearised(Model):
 
 
 class Task(eqx.Module):
-    """A model, its data, and the units s of the trained parameters by name."""
+    """A model, its data, and the units s of the trained parameters by name, None for one."""
 
     model: Model
     inputs: Float[Array, "data dim"]
     targets: Float[Array, " data"]
-    units: dict[str, Array]
+    units: dict[str, Array | None]
 
     def start(self, key: Array) -> dict[str, Array]:
         """theta_0 ~ P(theta)."""
@@ -63,11 +63,17 @@ class Task(eqx.Module):
 
     def omega(self, theta: Theta) -> Omega:
         """The trained coordinates of theta."""
-        return {name: theta[name] / jnp.broadcast_to(unit, theta[name].shape) for name, unit in self.units.items()}
+        return {
+            name: theta[name] if unit is None else theta[name] / jnp.broadcast_to(unit, theta[name].shape)
+            for name, unit in self.units.items()
+        }
 
     def theta(self, start: Theta, omega: Omega) -> dict[str, Array]:
         """All parameters, those that are not trained from `start`."""
-        moved = {name: omega[name] * jnp.broadcast_to(unit, omega[name].shape) for name, unit in self.units.items()}
+        moved = {
+            name: omega[name] if unit is None else omega[name] * jnp.broadcast_to(unit, omega[name].shape)
+            for name, unit in self.units.items()
+        }
         return {**start, **moved}
 
     def values(self, start: Theta, omega: Omega, x: Float[Array, "points dim"]) -> Float[Array, " points"]:
@@ -89,12 +95,7 @@ def task(model: Model, data: Data, trained: str = "all", coordinates: str = "par
     names = trained_blocks(architecture, trained)
     weights_of_blocks(architecture, (), coordinates)  # refuses an unknown name
     prior = architecture.prior()
-    units = {
-        name: np.sqrt(prior_variance(prior[name])) if coordinates == "standardised" else np.ones(()) for name in names
-    }
-    return Task(
-        model,
-        jnp.asarray(data.inputs),
-        jnp.asarray(data.targets),
-        {name: jnp.asarray(unit) for name, unit in units.items()},
-    )
+    units: dict[str, Array | None] = dict.fromkeys(names)
+    if coordinates == "standardised":
+        units = {name: jnp.asarray(np.sqrt(prior_variance(prior[name]))) for name in names}
+    return Task(model, jnp.asarray(data.inputs), jnp.asarray(data.targets), units)

@@ -3,7 +3,8 @@ r"""Ensembles of networks as they train: theta(t) ~ P(theta(t)), lectures eqs. (
 Each network starts at a draw theta_0 ~ P(theta) and is trained by itself on the same data; what is kept is phi_t at
 given points and the loss, at given times. Network number i has the key fold_in(key, i), so that its trajectory does not
 depend on how the ensemble is cut into chunks or laid on devices, up to rounding. A chunk holds as many networks as
-MEMORY allows, which are trained together; with several devices each trains its share of every chunk by itself.
+MEMORY allows; with several devices each trains its share of every chunk by itself, as many networks at once as stay in
+a core's cache or keep an accelerator busy (`field_evaluation.bytes_at_once`).
 """
 
 import importlib
@@ -26,7 +27,7 @@ from nnft_mcmc.dynamics.data import Data, as_points
 from nnft_mcmc.dynamics.learning_rate import learning_rate
 from nnft_mcmc.dynamics.optimizers import GradientFlow, Optimizer, StochasticGradientDescent, checked_times
 from nnft_mcmc.dynamics.task import Model, Omega, Task, task
-from nnft_mcmc.field_evaluation import bytes_of
+from nnft_mcmc.field_evaluation import bytes_at_once, bytes_of
 
 FloatArray = NDArray[np.float64]
 
@@ -95,8 +96,12 @@ class Training:
         self.eta = learning_rate(model.architecture, optimizer)
         self._mesh = _mesh(num_devices)
         self._carry_out = _module("gradient_flow" if isinstance(optimizer, GradientFlow) else "descent")
-        chunk = max(1, MEMORY // self.bytes_per_network) if chunk is None else _checks.integer("chunk", chunk, 1)
-        self.chunk = -(-min(chunk, num_networks) // num_devices) * num_devices
+        each = self.bytes_per_network
+        chunk = max(1, MEMORY // each) if chunk is None else _checks.integer("chunk", chunk, 1)
+        share = -(-min(chunk, num_networks) // num_devices)
+        rounds = -(-share // max(1, bytes_at_once() // each))
+        self.together = -(-share // rounds)
+        self.chunk = rounds * self.together * num_devices
 
     @property
     def bytes_per_network(self) -> int:
@@ -126,6 +131,7 @@ class Training:
             times,
             jnp.asarray(self.points),
             self.keep_parameters,
+            self.together,
             self._mesh,
             self._carry_out,
         )
@@ -207,6 +213,7 @@ def _trained(
     times: Array,
     points: Array,
     keep_parameters: bool,
+    together: int,
     mesh: Mesh,
     carry_out: ModuleType,
 ) -> dict[str, Array]:
@@ -221,9 +228,16 @@ def _trained(
         }
 
     def of_some(keys: Array, starts: Theta) -> dict[str, Array]:
+        """`together` networks at once, one such group after the other."""
+        if together == 1:  # without the batch of one that the compiler would carry along
+            return jax.lax.map(of_one, (keys, starts))
+        return jax.lax.map(of_one, (keys, starts), batch_size=together)
+
+    def of_one(network: tuple[Array, Theta]) -> dict[str, Array]:
+        key, start = network
         if isinstance(optimizer, GradientFlow):
-            return carry_out.flow(task, optimizer, eta, starts, times, record)
-        return carry_out.descend(task, optimizer, eta, keys, starts, times, record)
+            return carry_out.flow(task, optimizer, eta, start, times, record)
+        return carry_out.descend(task, optimizer, eta, key, start, times, record)
 
     networks = PartitionSpec(NETWORKS)
     return jax.shard_map(of_some, mesh=mesh, in_specs=networks, out_specs=networks, check_vma=False)(keys, starts)
