@@ -107,7 +107,12 @@ def factors_at(
 
 def contract(left: Factors, right: Factors, weights: Mapping[str, Array]) -> dict[str, Float[Array, "rows columns"]]:
     """Theta of every block from the factors at two sets of points, the points first; weights multiply dtheta_i."""
-    blocks = {name: jnp.dot(value * weights[name], right.dense[name].T) for name, value in left.dense.items()}
+    blocks = {}
+    for name, value in left.dense.items():
+        if weights[name].size == 1:
+            blocks[name] = jnp.squeeze(weights[name]) * jnp.dot(value, right.dense[name].T)
+        else:
+            blocks[name] = jnp.dot(value * weights[name], right.dense[name].T)
     for name, (delta, h) in left.products.items():
         other_delta, other_h = right.products[name]
         if delta.shape[1] == 1:

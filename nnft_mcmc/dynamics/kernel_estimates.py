@@ -32,6 +32,7 @@ FloatArray = NDArray[np.float64]
 
 MINIMUM_DRAWS = 10  # for an error of an error
 MOST_NUMBERS = 2**28  # of all draws together, 2 GiB
+_AT_ONCE = 2**12  # draws in one call
 
 
 class KernelEstimates(NamedTuple):
@@ -91,8 +92,9 @@ def draw_kernels(
             f"{num_draws} draws of two kernels at these points are {numbers} numbers, more than {MOST_NUMBERS}; take"
             " fewer points or draws, or tangent_kernel of single networks."
         )
-    drawn = [_draw(architecture, trained, coordinates, max_bytes, k, x, y) for k in jax.random.split(key, num_draws)]
-    return KernelDraws(*(np.stack([np.asarray(each[k], dtype=np.float64) for each in drawn]) for k in (0, 1)))
+    draw = functools.partial(_draw, architecture, trained, coordinates, max_bytes)
+    parts = [draw(keys, x, y) for keys in np.array_split(jax.random.split(key, num_draws), -(-num_draws // _AT_ONCE))]
+    return KernelDraws(*(np.concatenate([np.asarray(part[k], dtype=np.float64) for part in parts]) for k in (0, 1)))
 
 
 def estimate_kernels(
@@ -114,17 +116,23 @@ def _draw(
     trained: str,
     coordinates: str,
     max_bytes: int,
-    key: Array,
+    keys: Array,
     x: Array,
     y: Array | None,
 ) -> tuple[Array, Array]:
-    theta = architecture.sample_parameters(key)
-    of_draw = functools.partial(tangent_kernel, architecture, theta, x, y, max_bytes=max_bytes)
-    ntk = of_draw(trained=trained, coordinates=coordinates)
-    if linear_in_normal_weights(architecture):
-        return of_draw(trained="readout", coordinates="standardised"), ntk
-    left = architecture(theta, x)
-    return jnp.outer(left, left if y is None else architecture(theta, y)), ntk
+    """Kernels of one network after the other."""
+    averaged = linear_in_normal_weights(architecture)
+
+    def one(key: Array) -> tuple[Array, Array]:
+        theta = architecture.sample_parameters(key)
+        kernel = functools.partial(tangent_kernel, architecture, theta, x, y, max_bytes=max_bytes)
+        ntk = kernel(trained=trained, coordinates=coordinates)
+        if averaged:
+            return kernel(trained="readout", coordinates="standardised"), ntk
+        left = architecture(theta, x)
+        return jnp.outer(left, left if y is None else architecture(theta, y)), ntk
+
+    return jax.lax.map(one, keys)
 
 
 def linear_in_normal_weights(architecture: Architecture) -> bool:
