@@ -11,7 +11,20 @@ import time
 from collections.abc import Sequence
 
 from nnft_mcmc import _checks
-from nnft_mcmc.cli import axioms, compare, conventions, extrapolate, free, report, runs, sampling, spectrum
+from nnft_mcmc.cli import (
+    axioms,
+    compare,
+    conventions,
+    extrapolate,
+    free,
+    ntk,
+    report,
+    runs,
+    sampling,
+    scaling,
+    spectrum,
+    training,
+)
 from nnft_mcmc.cli._base import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED
 
 __all__ = ["EXIT_BAD_INPUT", "EXIT_FAILED", "EXIT_INTERRUPTED", "main", "parser"]
@@ -47,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
         " exact answers.",
     )
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    for group in (sampling, runs, compare, spectrum, report, extrapolate, free, axioms, conventions):
+    groups = (sampling, runs, compare, spectrum, report, extrapolate, free, axioms, conventions, ntk, scaling, training)
+    for group in groups:
         group.add(commands)
     return whole

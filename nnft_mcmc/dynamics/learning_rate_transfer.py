@@ -76,7 +76,7 @@ def learning_rate_transfer(architecture: MLP, data: Data, settings: ScalingSetti
         log2_loss=losses,
         log2_best=best,
         shift=fit_exponent(settings.transfer_widths, mean, error),
-        predicted=-float(np.max([powers[f"eta Theta({n})"] for n in range(1, architecture.depth + 1)])),
+        predicted=0.0 - float(np.max([powers[f"eta Theta({n})"] for n in range(1, architecture.depth + 1)])),
         of_rate=2 * exponents.d - exponents.c,
     )
 

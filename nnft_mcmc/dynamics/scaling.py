@@ -39,6 +39,7 @@ FloatArray = NDArray[np.float64]
 
 MINIMUM_NETWORKS = 8
 MOST_NETWORKS = 8  # times as many at small widths
+UNSTABLE = "eta lambda_max/|D|"  # of the tangent kernel: gradient descent on a frozen kernel is stable below 2
 NUMBERS_AT_ONCE = 2**22  # parameters that are held at once, of all networks that are treated together
 
 
@@ -173,7 +174,8 @@ def _of_network(
         zip(before.preactivations, moving.preactivations, after.preactivations, strict=True), start=1
     ):
         sizes |= {f"z({n})": _rms(z), f"dz({n})/dt": _rms(dz), f"change of z({n})": _rms(z_later - z)}
-    return sizes | _kernel_sizes(initial, final, eta)
+    largest = jnp.linalg.eigvalsh(initial.tangent.sum(axis=0))[-1]
+    return sizes | _kernel_sizes(initial, final, eta) | {UNSTABLE: eta * largest / len(x)}
 
 
 def _kernel_sizes(initial: Kernels, final: Kernels, eta: float) -> dict[str, Array]:
@@ -194,6 +196,11 @@ def _rms(values: Array) -> Float[Array, ""]:
 
 def _diagonal(kernel: Array) -> Float[Array, ""]:
     return jnp.mean(jnp.diagonal(kernel))
+
+
+def is_after_training(name: str) -> bool:
+    """Whether a quantity belongs to the networks after the steps."""
+    return name == "loss" or name.startswith("change of ")
 
 
 def names(depth: int) -> Sequence[str]:
