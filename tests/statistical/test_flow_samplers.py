@@ -49,7 +49,7 @@ FLOW = GaussianFlow(num_chains=64, num_warmup=150, num_samples=500)
 COMPOSITE = Composite(num_chains=64, num_warmup=150, num_samples=500)
 CLUSTER = Cluster(num_chains=64, num_warmup=150, num_samples=500)
 REFRESH = Refresh(num_chains=64, num_warmup=50, num_samples=1500)
-HMC_MODES = HMC(num_chains=64, num_warmup=150, num_samples=400, num_steps=8)
+HMC_MODES = HMC(num_chains=64, num_warmup=500, num_samples=300, num_steps=8)
 NUTS_MODES = NUTS(num_chains=64, num_warmup=150, num_samples=200)
 slow = pytest.mark.slow
 CASES = [
