@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from nnft_mcmc import architectures, cli, insertions, sampling
+from nnft_mcmc.dynamics import optimizers
 from nnft_mcmc.lattice import Lattice
 from nnft_mcmc.runs.config import SECTIONS, RunSettings
+from nnft_mcmc.runs.dynamics_config import DataSettings, TrainingSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -112,6 +114,17 @@ def test_keys_of_registered_classes(section):
     assert documented.keys() == registry.keys()
     for name, body in documented.items():
         assert_documented(f"{section} {name}", common + body, registry[name])
+
+
+def test_keys_of_training():
+    page = sections((ROOT / "docs" / "training.md").read_text(encoding="utf-8"), 2)
+    assert_documented("data", page["`[data]`"], DataSettings)
+    common, *_ = page["`[training]`"].partition("\n### ")
+    assert_documented("training", common, TrainingSettings)
+    own = {title.strip("`"): body for title, body in sections(page["`[training]`"], 3).items()}
+    assert own.keys() == optimizers.REGISTRY.keys()
+    for name, body in own.items():
+        assert_documented(name, body, optimizers.REGISTRY[name])
 
 
 def test_settings_on_the_page_of_samplers():

@@ -18,7 +18,7 @@ def plot_bands(found: Trained, path: Path) -> Path:
     columns = min(3, len(chosen))
     rows = -(-len(chosen) // columns)
     figure = Figure(figsize=(0.8 + 3.2 * columns, 0.9 + 2.7 * rows), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(rows, columns, sharex=True, squeeze=False)).ravel()
+    panels = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     for axes, k in zip(panels, chosen, strict=False):
         _plot_time(axes, found, int(k))
     for axes in panels[len(chosen) :]:
