@@ -30,6 +30,7 @@ from nnft_mcmc.dynamics.optimizers import GradientDescent
 from nnft_mcmc.dynamics.power_counting import predicted_powers
 from nnft_mcmc.dynamics.scaling import ScalingSettings, at_width, descend, loss, together
 from nnft_mcmc.statistics.exponents import Exponent, fit_exponent
+from nnft_mcmc.statistics.extrapolation import Unsupported
 
 FloatArray = NDArray[np.float64]
 
@@ -59,7 +60,10 @@ class Transfer:
 
 
 def learning_rate_transfer(architecture: MLP, data: Data, settings: ScalingSettings, seed: int) -> Transfer:
-    """Seek the best eta_0 at every width of settings.transfer_widths."""
+    """Seek the best eta_0 of settings.num_networks at every width of settings.transfer_widths.
+
+    Raises `Unsupported` where it lies at an end of the grid, or moves as no power of N.
+    """
     if not settings.learning_rates:
         raise _checks.InputError("scaling.learning_rates is empty; give the grid on which the best rate is sought.")
     key, losses, best = jax.random.key(seed), {}, {}
@@ -90,7 +94,7 @@ def _of_width(architecture: MLP, data: Data, settings: ScalingSettings, key: Arr
     x, y = jnp.asarray(data.inputs), jnp.asarray(data.targets)
     unit = learning_rate(architecture, GradientDescent(1.0))
     grid = jnp.log2(jnp.asarray(settings.learning_rates))
-    keys = jax.random.split(key, settings.networks(architecture.width))
+    keys = jax.random.split(key, settings.num_networks)
 
     @jax.jit
     def of_all(keys: Array) -> tuple[Array, Array]:
@@ -131,7 +135,7 @@ def _check_bracket(width: int, log2_loss: FloatArray, grid: tuple[float, ...]) -
     for end, edge, advice in ((0, "lowest", "lower"), (len(grid) - 1, "highest", "higher")):
         count = int((at == end).sum())
         if count:
-            raise _checks.InputError(
+            raise Unsupported(
                 f"at width {width} the {edge} of scaling.learning_rates, {grid[end]:g}, is the best for {count} of"
                 f" {len(at)} networks, so that the best rate is not known; add {advice} ones."
             )

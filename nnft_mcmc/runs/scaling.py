@@ -18,6 +18,7 @@ from nnft_mcmc.dynamics.scaling_verdict import Finding, Row, Scaling, judge
 from nnft_mcmc.runs.dynamics_config import DynamicsConfig
 from nnft_mcmc.runs.measure import plain
 from nnft_mcmc.statistics.exponents import Exponent
+from nnft_mcmc.statistics.extrapolation import Unsupported
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +34,12 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What was found."""
+    """What was found; `refusal` says why there is no transfer of the learning rate where one was asked for."""
 
     plan: Plan
     scaling: Scaling
     transfer: Transfer | None
+    refusal: str
 
 
 def plan(config: DynamicsConfig) -> Plan:
@@ -56,8 +58,11 @@ def run(wanted: Plan) -> Report:
     architecture, data, settings = wanted.architecture, wanted.data, wanted.settings
     scaling = judge(architecture, sweep(architecture, data, settings, wanted.seed), settings)
     if not settings.learning_rates:
-        return Report(wanted, scaling, None)
-    return Report(wanted, scaling, learning_rate_transfer(architecture, data, settings, wanted.seed))
+        return Report(wanted, scaling, None, "")
+    try:
+        return Report(wanted, scaling, learning_rate_transfer(architecture, data, settings, wanted.seed), "")
+    except Unsupported as refused:
+        return Report(wanted, scaling, None, str(refused))
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -74,6 +79,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "desiderata": [_finding(finding) for finding in found.findings],
         "broken": [str(finding) for finding in found.broken],
         "learning_rate_transfer": None if report.transfer is None else _transfer(report.transfer),
+        "learning_rate_refused": report.refusal,
     }
 
 

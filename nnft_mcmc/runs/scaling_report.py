@@ -40,7 +40,9 @@ def text(report: Report) -> str:
         *_desiderata(found.findings),
         *[f"At odds with power counting: {row.name}." for row in found.at_odds],
     ]
-    return "\n".join([*lines, *([] if report.transfer is None else ["", *_transfer(report.transfer)])])
+    if report.transfer is not None:
+        lines += ["", *_transfer(report.transfer)]
+    return "\n".join([*lines, *([f"No best learning rate: {report.refusal}"] if report.refusal else [])])
 
 
 def _row(row: Row) -> list[str]:

@@ -9,8 +9,8 @@ points left out,
     AIC = chi^2 + 2 P + 2 n,    w ~ exp(-AIC/2),    s = sum_i w_i s_i,
     var = sum_i w_i var_i + sum_i w_i s_i^2 - s^2.
 
-The exponent is refused (`Unsupported`) where there are fewer than 4 different N and where no fit has a p-value above
-`extrapolation.ACCEPTABLE`.
+The exponent is refused (`Unsupported`) where there are fewer than 4 different N, and where no fit has a p-value
+above ACCEPTABLE.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaincc
 
 from nnft_mcmc._checks import InputError
-from nnft_mcmc.statistics.extrapolation import ACCEPTABLE, Unsupported
+from nnft_mcmc.statistics.extrapolation import Unsupported
 
 FloatArray = NDArray[np.float64]
 
 MINIMUM_POINTS = 4
+ACCEPTABLE = 1e-3  # p-value; a sweep fits some twenty exponents
 
 
 @dataclass(frozen=True)
