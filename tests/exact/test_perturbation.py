@@ -188,7 +188,7 @@ def test_remaining_differences_are_said():
 
 
 def test_one_neuron_with_an_interaction():
-    """Slopes of <phi^2> and <phi^4> at coupling 0 from the interacting network itself, integrated over its parameters."""
+    """Slopes of <phi^2> and <phi^4> at coupling 0 from the interacting network, integrated over its parameters."""
     lattice, net, step = Lattice((3,), 1.0), CosNet(1, 1), 1e-4
 
     def exact(coupling):
