@@ -15,6 +15,7 @@ from nnft_mcmc.cli import (
     axioms,
     compare,
     conventions,
+    expressivity,
     extrapolate,
     free,
     ntk,
@@ -60,7 +61,8 @@ def parser() -> argparse.ArgumentParser:
         " exact answers.",
     )
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    groups = (sampling, runs, compare, spectrum, report, extrapolate, free, axioms, conventions, ntk, scaling, training)
+    field_theory = (sampling, runs, compare, spectrum, report, extrapolate, free, axioms, conventions)
+    groups = (*field_theory, ntk, scaling, training, expressivity)
     for group in groups:
         group.add(commands)
     return whole

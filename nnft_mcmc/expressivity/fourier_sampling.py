@@ -10,8 +10,8 @@ is a plane-wave net of equal output weights C/N and phases zero, its mean over d
 
 because the neurons are independent and cos^2 = (1 + cos 2)/2. The mean over a box is (C^2 <|g|^2> - |f|^2)/N, |g|^2
 the mean square of one neuron: Maurey's lemma. Some draw is at least as good as the mean, so that N neurons reach an L2
-error below C |g| N^{-1/2} in any dimension. For F = 1 the constant C is the integral of the modulus of f's Fourier transform;
-for sigmoids it is replaced by Barron's norm, the integral of |w| times that (Barron 1993).
+error below C |g| N^{-1/2} in any dimension. For F = 1 the constant C is the integral of the modulus of f's Fourier
+transform; for sigmoids it is replaced by Barron's norm, the integral of |w| times that (Barron 1993).
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,8 @@ r"""The best output weights for given features: phi is linear in its last layer,
 
 by singular values. Random features are those of a draw of the architecture from its prior; trained ones do as well.
 They are nearly dependent, the more the smoother the activation, so singular values below `CUTOFF` of the largest are
-left out, and what is reported is how many remain (`rank`) and the ratio of the largest to the smallest of all (`condition`).
+left out, and what is reported is how many remain (`rank`) and the ratio of the largest to the smallest of all
+(`condition`).
 """
 
 from dataclasses import dataclass

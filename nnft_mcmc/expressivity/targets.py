@@ -82,7 +82,7 @@ REGISTRY: dict[str, _Entry] = {
         (-2.0, 2.0),
         1,
         _lipschitz(1.0),
-        lambda dim: ScalarNet(1, 1, mass=1.0, cutoff=math.inf),
+        lambda dim: ScalarNet(1, 1, mass=1.0, cutoff=math.inf),  # type: ignore[call-arg] # a field of its base, for mypy
     ),
     "sawtooth": _Entry(lambda x: tents(x[:, 0], SAWTOOTH_DEPTH), (0.0, 1.0), 1, _lipschitz(2.0**SAWTOOTH_DEPTH)),
     "norm": _Entry(lambda x: np.linalg.norm(x, axis=1), (-1.0, 1.0), None, _lipschitz(1.0)),
