@@ -31,7 +31,12 @@ FLOORS = (
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Modules with a single importer.
-HOMES = {"numpyro.infer": "sampling", "arviz": "runs", "zarr": "runs", "matplotlib": "runs", "h5netcdf": "runs"}
+HOMES = {
+    "numpyro.infer": "sampling",
+    "optax": "dynamics",
+    "diffrax": "dynamics",
+    **dict.fromkeys(("arviz", "zarr", "matplotlib", "h5netcdf"), "runs"),
+}
 NUMPY_ONLY = {"_checks", "statistics", "lattice", "exact", "conventions"}
 
 by_file = pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(ROOT)) for file in FILES])

@@ -97,6 +97,8 @@ def run(
     if resume and out is None:
         raise _checks.InputError("--resume goes on with what is stored; give --out DIR as well.")
     curve_times = _curve_times(settings)
+    if settings.store and out is None:
+        raise _checks.InputError("training.store keeps parameters in files; give --out DIR as well, or leave it out.")
     # What the solved model refuses, such as an unstable learning rate, is refused before anything is trained.
     solution, notes = _solve(config.architecture, data, settings, curve_times)
     found, eta = _trajectories(config, data, settings, curve_times, out, resume, quiet, num_devices)
@@ -107,6 +109,8 @@ def run(
 def _curve_times(settings: dynamics_config.Training) -> FloatArray:
     """The times asked for, and more for the curve of the loss."""
     last = settings.times[-1]
+    if last == 0:
+        return settings.times
     more = np.concatenate([np.linspace(0, last, CURVE_TIMES // 2), np.geomspace(last / 1e3, last, CURVE_TIMES // 2)])
     more = np.unique(np.rint(more)) if settings.optimizer.discrete else more
     return np.unique(np.concatenate([settings.times, more]))

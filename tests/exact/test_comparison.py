@@ -15,6 +15,7 @@ from nnft_mcmc.statistics import (
     bonferroni_bound,
     gamma_method,
     hotelling,
+    hotelling_of_independent,
     z_score,
 )
 from tests.statistical.autoregressive import ar1
@@ -195,3 +196,21 @@ def test_a_resolution_for_each_entry():
     assert_consistent(good, [1.01, 2.01], resolution=[0.02, 0.03])
     with pytest.raises(AssertionError, match=r"gate: error above 0\.02 of the scale, entry \(1,\)"):
         assert_consistent(good, [1.01, 2.01], resolution=[0.03, 0.02])
+
+
+def test_hotelling_of_independent_draws_is_the_textbook_test():
+    """T^2 = n d S^-1 d, T^2 (n - K)/(K (n - 1)) ~ F(K, n - K), all n draws used."""
+    rng = np.random.default_rng(8)
+    draws, reference = rng.normal(size=(40, 3)) @ rng.normal(size=(3, 3)), np.array([0.1, 0.0, -0.2])
+    deviation = draws.mean(axis=0) - reference
+    t_squared = 40 * deviation @ np.linalg.solve(np.cov(draws.T), deviation)
+    found = hotelling_of_independent(draws, reference)
+    assert found.chi2 == pytest.approx(t_squared, rel=1e-10)
+    assert found.p_value == pytest.approx(stats.f(3, 37).sf(t_squared * 37 / (3 * 39)), rel=1e-9)
+    assert (found.dof, found.num_blocks) == (3, 40)
+    related = np.column_stack([draws, draws.sum(axis=1)])
+    kept, broken = np.append(reference, reference.sum()), np.append(reference, reference.sum() + 0.1)
+    assert hotelling_of_independent(related, kept).chi2 == pytest.approx(t_squared, rel=1e-6)
+    assert hotelling_of_independent(related, broken).p_value == 0.0
+    with pytest.raises(TooFewDraws, match="needs about 20"):
+        hotelling_of_independent(draws[:19], reference)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,10 @@ TABLES = {
     "training": {"name": "gradient_descent", "learning_rate": 0.3, "times": [0, 5], "num_networks": 24},
     "run": {"seed": 2},
 }
+
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+TIMES_RECORDED = 6  # steps 0 to 5: those asked for, and all between for the curve of the loss
 
 
 def changed(section, **entries):
@@ -120,6 +125,7 @@ def test_a_training_grows_and_changes_in_nothing_else(trained, tmp_path, capsys)
         (changed("training", momentun=0.5), "Did you mean 'momentum'?"),
         (changed("training", name="sgd"), "must be one of gradient_flow, gradient_descent"),
         (changed("training", store=["weights"]), "training.store"),
+        (changed("training", store=["parameters"]), "give --out DIR as well"),
         (changed("data", test_inputs=None), "no test points"),
         (changed("data", file="there.csv"), "give one of inputs (with targets), file, function"),
         (changed("data", interval=None), "give interval = [from, to] and num_points, or [lattice]"),
@@ -164,6 +170,20 @@ def test_inline_data_files_and_lattices_are_read(tmp_path):
         (tmp_path / name).write_text(content)
         with pytest.raises(InputError, match=r"data.file"):
             resolve({"architecture": plane, "data": {"file": name}}, tmp_path).data()
+
+
+def test_the_example_is_read():
+    config = dynamics_config.load(CONFIGS / "training_mlp.toml")
+    assert len(config.data()) == 4
+    assert config.data().test_inputs.shape == (10, 1)
+    assert config.training().num_networks == 200
+
+
+def test_parameters_are_stored_on_demand(tmp_path):
+    tables = changed("training", store=["parameters"], num_networks=16)
+    assert nnft(write(tmp_path / "c.toml", tables), "--out", tmp_path / "run", "--quiet") == 0
+    with np.load(tmp_path / "run" / "networks" / "0000000.npz") as stored:
+        assert stored["theta/weights_1"].shape[1:] == (TIMES_RECORDED, 16, 1)
 
 
 def test_resolved_tables_are_the_same_configuration():
