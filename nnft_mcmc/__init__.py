@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nnft_mcmc._checks import InputError as InputError
+    from nnft_mcmc.architectures import KAN as KAN
     from nnft_mcmc.architectures import MLP as MLP
+    from nnft_mcmc.architectures import AdditiveNet as AdditiveNet
     from nnft_mcmc.architectures import Architecture as Architecture
     from nnft_mcmc.architectures import CallableNet as CallableNet
     from nnft_mcmc.architectures import ConvNet as ConvNet
@@ -80,7 +82,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "nnft_mcmc._checks": ("InputError",),
     "nnft_mcmc.architectures": (
+        "KAN",
         "MLP",
+        "AdditiveNet",
         "Architecture",
         "CallableNet",
         "ConvNet",

@@ -21,6 +21,7 @@ from nnft_mcmc.architectures.deep import MLP, DeepEuclideanNet
 from nnft_mcmc.architectures.dense import DenseNet
 from nnft_mcmc.architectures.euclidean import CubeNet, EuclideanNet, TwoQuadratureNet
 from nnft_mcmc.architectures.gauss import GaussNet
+from nnft_mcmc.architectures.kan import KAN, AdditiveKAN
 from nnft_mcmc.architectures.on_lattice import InfiniteWidth, LatticeModes, OnLattice, SiteField
 from nnft_mcmc.architectures.plane_wave import CosNet, PlaneWaveNet
 from nnft_mcmc.architectures.scalar import MaternNet, PropagatorNet, ScalarNet
@@ -30,6 +31,7 @@ from nnft_mcmc.architectures.vector import EquivariantNet, VectorArchitecture, V
 # What `architecture.name` picks from; a constructor argument `lattice` is the one of [lattice], and `base` a table
 # [architecture.base] with a name of its own.
 REGISTRY: dict[str, type[Architecture]] = {
+    "additive_kan": AdditiveKAN,
     "additive_net": AdditiveNet,
     "conv_net": ConvNet,
     "cos_net": CosNet,
@@ -38,6 +40,7 @@ REGISTRY: dict[str, type[Architecture]] = {
     "dense_net": DenseNet,
     "gauss_net": GaussNet,
     "infinite_width": InfiniteWidth,
+    "kan": KAN,
     "lattice_modes": LatticeModes,
     "linear_attention": LinearAttention,
     "matern_net": MaternNet,
@@ -50,8 +53,10 @@ REGISTRY: dict[str, type[Architecture]] = {
 }
 
 __all__ = [
+    "KAN",
     "MLP",
     "REGISTRY",
+    "AdditiveKAN",
     "AdditiveNet",
     "Architecture",
     "CallableNet",

@@ -8,6 +8,8 @@ import numpy as np
 import numpyro.distributions as dist
 
 from nnft_mcmc.architectures import (
+    KAN,
+    AdditiveKAN,
     AdditiveNet,
     CosNet,
     CubeNet,
@@ -70,6 +72,9 @@ EXAMPLES = {
     "dense_net": lambda n: DenseNet(2, n, "erf", bias_std=0.4),
     "dense_net of relu": lambda n: DenseNet(2, n, "relu"),
     "additive_net": lambda n: AdditiveNet(2, n, "erf", bias_std=0.4),
+    "additive_kan": lambda n: AdditiveKAN(2, n, base_std=0.8),
+    "kan": lambda n: KAN(2, (n,), grid=4, base_std=0.8),
+    "kan of three layers": lambda n: KAN(2, (n, n), grid=3, degree=2),
     "mlp": lambda n: MLP(2, n, depth=3, activation="tanh", bias_std=0.3),
     "deep_euclidean_net": lambda n: DeepEuclideanNet(CosNet(2, n), depth=3, bias_std=0.3),
     "conv_net": lambda n: ConvNet(4, n, image=(2, 2), filter_size=2, bias_std=0.3),

@@ -46,6 +46,7 @@ from nnft_mcmc.architectures.attention import LinearAttention, SoftmaxAttention
 from nnft_mcmc.architectures.convolution import ConvNet
 from nnft_mcmc.architectures.deep import MLP, DeepEuclideanNet
 from nnft_mcmc.architectures.dense import DenseNet
+from nnft_mcmc.architectures.kan import KAN, AdditiveKAN
 from nnft_mcmc.architectures.on_lattice import FreeField
 from nnft_mcmc.architectures.priors import IsotropicMomentum, UniformPhase
 from nnft_mcmc.architectures.stratified import StratifiedMomenta
@@ -439,6 +440,9 @@ BAD = {
     "stratified_net.base": lambda: StratifiedNet(CosNet(2, 3)),
     "stratified_net.shells": lambda: StratifiedNet(ScalarNet(2, 3, 0.9, 3.0), shells=4),
     "dense_net.activation": lambda: DenseNet(2, 3, "relux"),
+    "additive_kan.lower": lambda: AdditiveKAN(2, lower=1.0),
+    "kan.widths": lambda: KAN(2, ()),
+    "kan.knots": lambda: KAN(2, (3,), knots=[[[0.0, 1.0]]]),
     "mlp.depth": lambda: MLP(2, 3, depth=1),
     "deep_euclidean_net.base": lambda: DeepEuclideanNet(GaussNet(2, 3)),
     "conv_net.image": lambda: ConvNet(4, 3, image=(3, 2)),
