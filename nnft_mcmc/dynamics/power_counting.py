@@ -12,6 +12,9 @@ and h^(l) ~ N^{H_l}, g^(l) ~ N^{S_l}, H_0 = S_L = 0:
 The last line: to first order in the change the N neurons add up with random signs, to second order coherently; at
 d - 1/2 = r that is the mixture of N^{d-1} and N^{2d-1}. All constraints met, every power is zero but that of phi_0, -d.
 
+Changes have the powers of their rates at the first instant, if nothing grows beyond what it was there; where something
+does, their powers are NaN, not known.
+
 Where a layer's preactivations do not stay finite, what lies above depends on the activation: h^(l) ~ z^(l) if they die
 and sigma is linear about zero, or if sigma is homogeneous, as ReLU is. Otherwise the powers above are NaN, not known.
 """
@@ -45,7 +48,8 @@ def predicted_powers(architecture: MLP) -> dict[str, float]:
     delta = _largest(0.0, output - d)
     learned = _largest(*parts.values())
     dz, dg = _rates(own, h, g, delta, c, d, biased, depth)
-    explodes = _largest(delta + learned, *dz.values()) > 0
+    relative = [dz[n] - z[n] for n in range(1, depth)] + [dg[n] for n in range(1, depth)]
+    explodes = _largest(delta + learned, *dz.values(), *relative) > 0  # what came first is soon forgotten
     powers = {"phi_0": output - d, "dphi/dt": delta + learned, "loss": math.nan if explodes else 2 * delta}
     changes = {}
     for n in range(1, depth):

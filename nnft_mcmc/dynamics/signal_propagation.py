@@ -147,7 +147,16 @@ class SignalPropagation:
 
     def _settled_variance(self, start: float) -> float:
         """The fixed point next to `start` on the side to which the map moves, if the map settles there."""
+        q = self._next_fixed_point(start)
+        slope = self.slope_of_variance(max(q, SMALLEST))
+        if abs(slope) > 1 + CRITICAL:
+            raise _checks.InputError(
+                f"the map of the variance of {self.sigma} is unstable at its fixed point q* = {q:g}, where its slope is"
+                f" {slope:.3g}: it does not settle there; choose another weight_std, bias_std or start."
+            )
+        return q
 
+    def _next_fixed_point(self, start: float) -> float:
         def excess(q: float) -> float:
             return float(self.variance(q)) - q
 
@@ -163,14 +172,7 @@ class SignalPropagation:
                 f"the variance of {self.sigma} grows without bound at weight_std = {self.weight_std:g}, bias_std ="
                 f" {self.bias_std:g}: there is no fixed point q* below {LARGEST:g}; lower weight_std."
             )
-        q = 0.0 if far <= SMALLEST else float(brentq(excess, near, far, xtol=1e-300, rtol=1e-15))
-        slope = self.slope_of_variance(max(q, SMALLEST))
-        if abs(slope) > 1 + CRITICAL:
-            raise _checks.InputError(
-                f"the map of the variance of {self.sigma} is unstable at its fixed point q* = {q:g}, where its slope is"
-                f" {slope:.3g}: it does not settle there; choose another weight_std or bias_std."
-            )
-        return q
+        return 0.0 if far <= SMALLEST else float(brentq(excess, near, far, xtol=1e-300, rtol=1e-15))
 
     def _settled_correlation(self, q: float) -> float:
         """c* < 1 of the chaotic phase, the largest root below 1."""

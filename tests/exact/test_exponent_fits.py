@@ -38,7 +38,7 @@ def test_a_correction_is_told_from_a_slope():
 
 
 def test_intervals_hold_the_truth():
-    """3,000 samples with a correction of about one error at the smallest N: no fewer than the nominal 68% and 95% within
+    """3,000 samples with a correction of about one error at the smallest N: at least the nominal 68% and 95% within
     one and two errors, less three standard errors of these numbers; and within one not 95%, which would be a waste.
 
     By chance no fit is acceptable for a sample in 10^3 at most, as fits with fewer points or more parameters are tried.
