@@ -26,6 +26,8 @@ def _train(options: argparse.Namespace) -> int:
     use_float64()
     from nnft_mcmc.runs import dynamics_config, training, training_report
 
+    if options.out is None:
+        del options.resumable  # nothing is kept
     configuration = dynamics_config.load(options.config, options.set)
     if not options.json:
         print(training_report.announce(configuration, options.out), flush=True)

@@ -22,6 +22,7 @@ from jaxtyping import Array, ArrayLike
 from numpy.typing import NDArray
 
 from nnft_mcmc import _checks
+from nnft_mcmc.architectures import Architecture
 from nnft_mcmc.architectures._base import Theta
 from nnft_mcmc.dynamics.data import Data, as_points
 from nnft_mcmc.dynamics.learning_rate import learning_rate
@@ -80,6 +81,10 @@ class Training:
         chunk: int | None = None,
         num_devices: int = 1,
     ) -> None:
+        if not isinstance(model.architecture, Architecture):
+            raise _checks.InputError(
+                f"{type(model.architecture).__name__} is no network with one output; train one of its components."
+            )
         self.task = task(model, data, trained, coordinates)
         self.optimizer, self.keep_parameters = optimizer, keep_parameters
         self.num_networks = _checks.integer("training.num_networks", num_networks, 1)
@@ -249,6 +254,11 @@ def _check_finite(found: Trajectories, first: int, eta: float) -> None:
         return
     network = int(np.flatnonzero(bad.any(axis=1))[0])
     time = int(np.flatnonzero(bad[network])[0])
+    if found.times[time] == 0:
+        raise _checks.InputError(
+            f"network number {first + network} is not finite at the start; give inputs and test points at which the"
+            " field exists, such as sites of its lattice."
+        )
     before = f"; its loss was {found.losses[network, time - 1]:.3g} at {found.times[time - 1]:g}" if time else ""
     raise Diverged(
         f"training diverged: {int(bad.any(axis=1).sum())} of {len(found)} networks are not finite, number"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from nnft_mcmc import MLP, InputError
+from nnft_mcmc import MLP, InputError, Lattice, LatticeModes
 from nnft_mcmc.dynamics import energy_conserving
 from nnft_mcmc.dynamics.data import Data
 from nnft_mcmc.dynamics.empirical_kernel import tangent_kernel
@@ -168,6 +168,9 @@ def test_divergence_says_where_and_at_what_rate():
 
 
 def test_what_cannot_be_trained_is_refused():
+    modes = Nonlinear(LatticeModes(lattice=Lattice((4,), 1.0, geometry="torus"), mass=1.0))
+    with pytest.raises(InputError, match="sites of its lattice"):
+        train(Training(modes, Data([0.0, 1.0], [1.0, -1.0]), GradientDescent(0.1), [0, 1], [[0.5]], 1), KEY)
     with pytest.raises(InputError, match="whole numbers"):
         trained(GradientDescent(0.1), [0.5])
     with pytest.raises(InputError, match="must increase"):
