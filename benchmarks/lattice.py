@@ -60,7 +60,7 @@ LEAST_LENGTH = 50  # draws of a chain in units of tau_int
 CHAINS, WARMUP, CHUNK = 4, 300, 100
 PATIENCE = 8
 SAMPLERS = ("hmc", "gaussian_flow", "cluster", "composite", "modes, flow", "modes, refresh")
-LARGEST_FOR_REFRESH = 32  # a sweep evaluates V waves at V sites
+LARGEST_FOR_REFRESH = 16  # a sweep evaluates V waves at V sites
 
 
 class WavesOfTorus(PlaneWaves):
