@@ -52,13 +52,14 @@ def kernels(
     names = trained_blocks(architecture, trained)
     weights = weights_of_blocks(architecture, names, coordinates)
     x = points_2d("x", architecture, x)
+    symmetric = y is None
     y = x if y is None else points_2d("y", architecture, y)
     found = Kernels(np.empty((len(x), len(y))), np.empty((len(x), len(y))))
     rows = max(1, _PAIRS_AT_ONCE // (len(y) * _pixel_pairs(architecture)))
 
     def fill(start: int) -> None:
-        part = slice(start, start + rows)
-        nngp, blocks = limit_blocks(architecture, x[part], y)
+        part, others = slice(start, start + rows), slice(start if symmetric else 0, None)
+        nngp, blocks = limit_blocks(architecture, x[part], y[others])
         unknown = [name for name in names if name not in blocks]
         if unknown:
             raise _checks.InputError(
@@ -66,8 +67,11 @@ def kernels(
                 f" {', '.join(unknown)} adds is not known in closed form; estimate it with estimate_kernels, or train"
                 " the readout only."
             )
-        found.nngp[part] = nngp
-        found.ntk[part] = sum(float(weights[name]) * blocks[name] for name in names)
+        ntk = sum(float(weights[name]) * blocks[name] for name in names)
+        for whole, values in zip(found, (nngp, ntk), strict=True):
+            whole[part, others] = values
+            if symmetric:  # what lies below the diagonal is mirrored
+                whole[others, part] = whole[part, others].T
 
     fill(0)  # what cannot be is refused before threads start
     with ThreadPoolExecutor(os.cpu_count()) as pool:
