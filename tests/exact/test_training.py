@@ -91,6 +91,7 @@ def test_batches_pass_through_the_data():
     np.testing.assert_allclose(found.fields[0, 0], by_hand(update, 5, batch), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_adam_is_that_of_the_paper():
     def update(theta, gradient, memory):
         m, v, n = memory or (jax.tree.map(np.zeros_like, theta), jax.tree.map(np.zeros_like, theta), 0)
