@@ -62,7 +62,7 @@ for name in ("maximal_update", "ntk"):
 
 # %%
 shown = ("phi_0", "dphi/dt", "change of z(1)", "change of Theta")
-figure, panels = plt.subplots(1, 4, figsize=(13, 3.2), layout="constrained")
+figure, panels = plt.subplots(1, 4, figsize=(13, 3.6), layout="constrained")
 for axes, quantity in zip(panels, shown, strict=True):
     for name, scaling in found.items():
         (row,) = (r for r in scaling.rows if r.name == quantity)
@@ -74,7 +74,7 @@ for axes, quantity in zip(panels, shown, strict=True):
     axes.set_xscale("log", base=2)
     axes.set_title(quantity)
     axes.set_xlabel("N")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2))
 panels[0].set_ylabel("log2")
 plt.show()
 
@@ -101,7 +101,7 @@ for sw2 in (1.2, 1.5, 1.7609, 2.2, 3.0):
 right.set_xlabel("layer")
 right.set_ylabel("c")
 right.set_title("tanh, sb^2 = 0.05")
-right.legend(fontsize=7)
+right.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
