@@ -99,6 +99,8 @@ class Curve:
             return Rate(np.nan, np.nan, "an error is zero.")
         if self.method == "construction":
             return _straight(np.log2(widths), np.log2(values))
+        if self.floor > 0:
+            return Rate(np.nan, np.nan, f"the error does not fall below the floor, {self.floor:.6g} in L2.")
         if (errors < ROUNDING * values).any():
             return Rate(np.nan, np.nan, "draws differ by rounding only: the network has one best approximation.")
         try:

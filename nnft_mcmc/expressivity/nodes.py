@@ -31,14 +31,16 @@ def gauss_legendre(lower: Sequence[float], upper: Sequence[float], order: int) -
     return _product(lower, upper, (x + 1) / 2, w / 2)
 
 
-def midpoints(lower: Sequence[float], upper: Sequence[float], number: int) -> Nodes:
-    """The middles of `number` cells for each coordinate, of equal weights."""
-    return _product(lower, upper, (np.arange(number) + 0.5) / number, np.full(number, 1 / number))
+def trapezoid(lower: Sequence[float], upper: Sequence[float], number: int) -> Nodes:
+    """`number` equidistant points for each coordinate, ends included and of half the weight of the others."""
+    weights = np.full(number, 1 / (number - 1))
+    weights[[0, -1]] /= 2
+    return _product(lower, upper, np.linspace(0.0, 1.0, number), weights)
 
 
 def grid(lower: Sequence[float], upper: Sequence[float], number: int) -> FloatArray:
     """`number` points for each coordinate, ends included; (n, dim)."""
-    return _product(lower, upper, np.linspace(0.0, 1.0, number), np.ones(number)).points
+    return trapezoid(lower, upper, number).points
 
 
 def _product(lower: Sequence[float], upper: Sequence[float], x: FloatArray, w: FloatArray) -> Nodes:

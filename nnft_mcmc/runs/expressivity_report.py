@@ -166,6 +166,12 @@ def plot(study: Study, path: Path) -> Path:
     return path
 
 
+def _bars(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """The errors of a geometric mean as factors up and down, (2, n)."""
+    factor = np.exp(np.nan_to_num(errors / values))
+    return np.stack([values * (1 - 1 / factor), values * (factor - 1)])
+
+
 def _line(axes: Axes, curve: Curve, norm: str, abscissa: str, colour: str) -> None:
     x = np.array([getattr(point, abscissa) for point in curve.points], dtype=np.float64)
     values, errors = curve.summary(norm)
@@ -173,7 +179,7 @@ def _line(axes: Axes, curve: Curve, norm: str, abscissa: str, colour: str) -> No
     axes.errorbar(
         x[shown],
         values[shown],
-        np.nan_to_num(errors[shown]),
+        _bars(values[shown], errors[shown]),
         fmt=f"{MARKERS[curve.method]}-",
         ms=4,
         lw=1,
