@@ -34,7 +34,7 @@ jax.config.update("jax_enable_x64", True)
 
 FALSE_ALARM = 1e-3  # of each of the comparisons below that stop the notebook
 x = np.linspace(-2, 2, 41)[:, None]
-CENTRE = 20
+CENTRE = 25  # x = 0.5
 
 # %% [markdown]
 # ## One network, two, and the limit
@@ -59,14 +59,14 @@ for width, colour in ((16, "#c2571a"), (128, "#3f8f4f"), (1024, "#1f5fa8")):
         row = tangent_kernel(network(width), theta, x[CENTRE : CENTRE + 1], x, coordinates="standardised")[0]
         left.plot(x[:, 0], row, lw=0.8, color=colour, label=f"N = {width}" if seed == 0 else None)
 left.plot(x[:, 0], limit.ntk[CENTRE], "--", color="#222222", label="N = inf")
-left.set(xlabel="x", ylabel=r"$\Theta(0, x)$", title="three draws at each width")
+left.set(xlabel="x", ylabel=r"$\Theta(0.5, x)$", title="three draws at each width")
 left.legend(frameon=False, fontsize=8)
 
 wide = network(1024)
 blocks = tangent_kernel_blocks(wide, wide.sample_parameters(jax.random.key(0)), x, coordinates="standardised")
 for name, block in blocks.items():
     right.plot(x[:, 0], block[CENTRE], lw=1.2, label=name)
-right.set(xlabel="x", ylabel=r"part of $\Theta(0, x)$", title="what each parameter adds, N = 1024")
+right.set(xlabel="x", ylabel=r"part of $\Theta(0.5, x)$", title="what each parameter adds, N = 1024")
 right.legend(frameon=False, fontsize=7)
 plt.show()
 
