@@ -32,6 +32,7 @@ from nnft_mcmc.architectures import (
     DenseNet,
     GaussNet,
     LinearAttention,
+    NeuronMoments,
     OnLattice,
     StratifiedNet,
     TwoQuadratureNet,
@@ -72,6 +73,14 @@ def _dual(sigma: Activation, gram: Gram) -> tuple[Gram, FloatArray]:
     (xx, yy, _), full = gram, np.broadcast_arrays(*gram)
     features = Gram(sigma.expectation(xx, xx, xx), sigma.expectation(yy, yy, yy), sigma.expectation(*full))
     return features, sigma.slope_expectation(*full)
+
+
+@limit_blocks.register
+def _(architecture: NeuronMoments, x: FloatArray, y: FloatArray) -> Blocks:
+    with jax.ensure_compile_time_eval():
+        variance = float(np.asarray(architecture.neuron_prior()["amplitudes"].variance, dtype=np.float64))
+    k = architecture.infinite_width_kernel(x[:, None], y[None])
+    return Blocks(k, {"amplitudes": k / variance})  # of any neurons with one output weight each
 
 
 @limit_blocks.register

@@ -14,6 +14,7 @@ from nnft_mcmc._checks import InputError
 from nnft_mcmc.architectures import (
     MLP,
     REGISTRY,
+    AdditiveNet,
     ConvNet,
     CosNet,
     DeepEuclideanNet,
@@ -211,6 +212,7 @@ NETS = [
     ConvNet(2, 30, filter_size=2),
     ConvNet(2, 30, filter_size=2, readout="flatten"),
     DenseNet(2, 30),
+    AdditiveNet(2, 30, "tanh", bias_std=0.3, amplitude_std=0.8),
     CosNet(2, 30),
     GaussNet(2, 30),
     TwoQuadratureNet(ScalarNet(2, 30, 1.0, 3.0)),
@@ -258,6 +260,7 @@ def test_results_do_not_depend_on_the_cutting_of_rows(monkeypatch):
     ("net", "message"),
     [
         (SoftmaxAttention(2, 1, 5), "SoftmaxAttention is not known; estimate it with estimate_kernels"),
+        (AdditiveNet(2, 5), "AdditiveNet that weights adds is not known"),
         (ScalarNet(2, 5, 1.0, 3.0, alpha=-1.0), "ScalarNet that momenta, phases adds is not known"),
         (StratifiedNet(ScalarNet(2, 5, 1.0, 3.0)), "StratifiedNet that rotation adds"),
         (DeepEuclideanNet(ScalarNet(2, 5, 1.0, 3.0, alpha=-1.0)), "form factor that depends on the momentum"),

@@ -1,6 +1,7 @@
 """`nnft ntk`: the table, the numbers, the verdict and what it refuses."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,6 +49,12 @@ def test_numbers(config, tmp_path):
     assert math.isclose(printed["condition_number"], spectrum[-1] / spectrum[0], rel_tol=1e-10)
     assert math.isclose(printed["largest_stable_learning_rate"], 6 / spectrum[-1], rel_tol=1e-12)
     assert (tmp_path / "plot.png").stat().st_size > 10_000
+
+
+def test_the_example_configuration_is_read():
+    example = dynamics_config.load(Path(__file__).resolve().parents[2] / "configs" / "ntk_mlp.toml")
+    assert ntk.points_of(example).shape == (9, 1)
+    assert np.linalg.cond(kernels(example.architecture, ntk.points_of(example)).ntk) < 1e4
 
 
 def test_a_wrong_limit_fails(config, monkeypatch):
