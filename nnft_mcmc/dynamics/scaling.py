@@ -65,12 +65,17 @@ class ScalingSettings:
     def __post_init__(self) -> None:
         for name in ("widths", "transfer_widths", "learning_rates"):
             value = getattr(self, name)
-            if not isinstance(value, (list, tuple)) or list(value) != sorted(set(value)):
+            if not isinstance(value, (list, tuple)):
+                raise _checks.InputError(f"scaling.{name} is {value!r}; it must be an increasing list.")
+            for entry in value:
+                if name == "learning_rates":
+                    _checks.positive(f"an entry of scaling.{name}", entry)
+                else:
+                    _checks.integer(f"an entry of scaling.{name}", entry, minimum=2)
+            if list(value) != sorted(set(value)):
                 raise _checks.InputError(f"scaling.{name} is {value!r}; it must be an increasing list.")
             object.__setattr__(self, name, tuple(value))
         for name in ("widths", "transfer_widths"):
-            for width in getattr(self, name):
-                _checks.integer(f"an entry of scaling.{name}", width, minimum=2)
             if len(getattr(self, name)) < MINIMUM_POINTS:
                 raise _checks.InputError(
                     f"scaling.{name} has {len(getattr(self, name))} widths; give {MINIMUM_POINTS} or more, so that a"
@@ -80,8 +85,6 @@ class ScalingSettings:
         _checks.integer("scaling.steps", self.steps, minimum=1)
         _checks.positive("scaling.learning_rate", self.learning_rate)
         _checks.fraction("scaling.false_alarm", self.false_alarm)
-        for rate in self.learning_rates:
-            _checks.positive("an entry of scaling.learning_rates", rate)
         if 0 < len(self.learning_rates) < 3:
             raise _checks.InputError("scaling.learning_rates needs 3 entries or more, or none.")
         _checks.integer("scaling.transfer_steps", self.transfer_steps, minimum=1)

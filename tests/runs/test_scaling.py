@@ -87,6 +87,7 @@ def test_the_command_in_the_neural_tangent_kernel_limit(tmp_path, capsys):
         (["scaling.widths=[64, 32, 128, 256]"], "it must be an increasing list"),
         (["scaling.num_networks=3"], "at least 8"),
         (["scaling.learning_rate=-1"], "it must be positive"),
+        (['scaling.learning_rates=[1, "x", 3]'], "an entry of scaling.learning_rates is 'x'"),
         (["scaling.learning_rates=[1, 2]"], "needs 3 entries"),
         (["scaling.step=3"], "unknown key 'step'"),
         (["architecture.dim=4"], "must be equal"),
