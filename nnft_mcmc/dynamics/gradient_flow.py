@@ -1,6 +1,7 @@
 """Training by gradient flow, dtheta/dt = -eta grad L, with the adaptive Runge-Kutta method of diffrax.
 
-Every network has step sizes of its own. The number of steps, `steps`, is recorded with the rest.
+Every network has step sizes of its own. The number of steps, `steps`, is recorded with the rest. Where the gradient
+jumps, as that of a ReLU network does, steps become small: 100 times as many may be needed.
 """
 
 from collections.abc import Callable
