@@ -56,7 +56,7 @@ class KAN(InfiniteWidthKernel):
 
     Parameters: base_l (n_l, n_{l-1}) and splines_l (n_l, n_{l-1}, grid + degree), l = 1 .. L. The grids have `grid`
     equal intervals: on [lower, upper] for the components of x, on [-hidden_reach, hidden_reach] for hidden nodes.
-    Beyond a grid only silu remains. `knots` replaces all of them, one list for every node of every layer, as a fit does.
+    Beyond a grid only silu remains. `knots`, one list for every node of every layer, replaces all of them.
     """
 
     dim: int = eqx.field(static=True)
