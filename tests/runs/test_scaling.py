@@ -164,8 +164,8 @@ def test_the_best_learning_rate_moves_where_learning_is_not_finite():
 def test_exponents_at_widths_128_to_2048(settings, broken):
     """Within 0.07 of the exact ones, with errors below 0.05; what is broken is named, with its layer.
 
-    The next power that half-integer exponents make is 1/4 away, five of these errors. Where learning is slow the relative
-    change of the tangent kernel is too small a number to be measured as well with 48 networks: it is only not at odds.
+    The next power that half-integer exponents make is 1/4 away, five of these errors. Where learning is slow, 48
+    networks do not tell the power of the relative change of the tangent kernel as well: it is only not at odds.
     """
     table = config.read_tables(CONFIG)
     data = Data(table["data"]["inputs"], table["data"]["targets"])
