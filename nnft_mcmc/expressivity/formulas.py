@@ -12,7 +12,7 @@ forms as given and fits their constants: what remains says whether they can be t
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -134,10 +134,7 @@ def _refitted(readings: Readings, found: KanFit) -> Formula:
     constants = start.copy()
     constants[free] = solved.x
     rows = iter(constants.reshape(-1, 4).tolist())
-    fitted = tuple(
-        tuple(tuple(replace(r, **dict(zip("abcd", next(rows), strict=True))) for r in row) for row in layer)
-        for layer in readings
-    )
+    fitted = tuple(tuple(tuple(r.with_constants(*next(rows)) for r in row) for row in layer) for layer in readings)
     return Formula(fitted, float(np.sqrt(np.mean(solved.fun**2))))
 
 

@@ -172,10 +172,11 @@ def _start(network: KAN, key: Array, grid: int, x: FloatArray, y: FloatArray) ->
     return regrid(_fit(drawn, drawn.sample_parameters(key), x, y), grid)
 
 
-def _like(network: KAN, widths: tuple[int, ...], grid: int, knots: object) -> KAN:
+def _like(network: KAN, widths: tuple[int, ...], grid: int, knots: Sequence[FloatArray] | None) -> KAN:
     old = network
+    given = None if knots is None else tuple(tuple(tuple(row) for row in layer.tolist()) for layer in knots)
     return KAN(
-        old.dim, widths, grid, old.degree, old.lower, old.upper, old.hidden_reach, old.base_std, old.spline_std, knots
+        old.dim, widths, grid, old.degree, old.lower, old.upper, old.hidden_reach, old.base_std, old.spline_std, given
     )
 
 
@@ -202,7 +203,7 @@ def _transfer(coefficients: FloatArray, before: FloatArray, after: FloatArray, d
     share = (np.arange(POINTS_PER_INTERVAL) + 0.5) / POINTS_PER_INTERVAL
     z = (points[:-1, None] + np.diff(points)[:, None] * share).ravel()
     values = host_basis(z, before, degree) @ coefficients
-    return np.linalg.lstsq(host_basis(z, after, degree), values, rcond=None)[0].T
+    return np.asarray(np.linalg.lstsq(host_basis(z, after, degree), values, rcond=None)[0].T, dtype=np.float64)
 
 
 @eqx.filter_jit

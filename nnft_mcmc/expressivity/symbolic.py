@@ -57,6 +57,10 @@ class Reading:
     r2: float
     score: float
 
+    def with_constants(self, a: float, b: float, c: float, d: float) -> "Reading":
+        """The same form with other constants."""
+        return Reading(self.form, a, b, c, d, self.r2, self.score)
+
     def __call__(self, z: FloatArray) -> FloatArray:
         return self.c * self.form.function(np, self.a * z + self.b) + self.d
 
@@ -150,7 +154,7 @@ def _refined(form: Form, start: tuple[float, float], t: FloatArray, y: FloatArra
     residual = _residual(form, ab, t, y)
     left = float(residual @ residual) / float(np.sum((y - y.mean()) ** 2))
     c, d = _regression(form.function(np, ab[0] * t + ab[1]), y)
-    return Reading(form, *map(float, ab), c, d, 1 - left, math.log2(left + FLOOR) + BITS * form.complexity)
+    return Reading(form, float(ab[0]), float(ab[1]), c, d, 1 - left, math.log2(left + FLOOR) + BITS * form.complexity)
 
 
 def _residual(form: Form, ab: Any, t: FloatArray, y: FloatArray) -> FloatArray:
