@@ -40,7 +40,9 @@ def test_every_architecture_names_the_missing_capability_and_the_remedy(name):
 def test_which_architectures_lack_what():
     lacking = {method: {n for n in NAMES if not hasattr(example(n), method)} for method in CAPABILITIES}
     without_correlators = {"mlp", "deep_euclidean_net", "conv_net", "linear_attention", "softmax_attention"}
-    assert lacking["n_point_connected"] == without_correlators | {"callable_net", "vector_net", "equivariant_net"}
+    networks_of_splines = {"kan", "kan of three layers"}
+    others = {"callable_net", "vector_net", "equivariant_net"}
+    assert lacking["n_point_connected"] == without_correlators | networks_of_splines | others
     assert {"softmax_attention", "callable_net"} < lacking["infinite_width_kernel"]
     assert not {"mlp", "cos_net", "gauss_net", "dense_net"} & lacking["infinite_width_kernel"]
     assert {"dense_net", "infinite_width", "mlp"} < lacking["propagator"]

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnft_mcmc.architectures import (
+    KAN,
     MLP,
     REGISTRY,
+    AdditiveKAN,
     AdditiveNet,
     ConvNet,
     CosNet,
@@ -43,6 +45,7 @@ seeds = st.integers(0, 2**31 - 1)
 BOX, TORUS = Lattice((3, 2), 0.4), Lattice((4, 3), 0.4, "torus")
 SCALAR = ScalarNet(2, 5, mass=0.9, cutoff=4.0, alpha=-0.5)
 EXAMPLES = {
+    "additive_kan": AdditiveKAN(2, 5, base_std=0.8),
     "additive_net": AdditiveNet(2, 5, bias_std=0.4),
     "conv_net": ConvNet(2, 5, filter_size=2),
     "cos_net": CosNet(2, 5, weight_std=1.2, amplitude_std=0.8),
@@ -51,6 +54,7 @@ EXAMPLES = {
     "dense_net": DenseNet(2, 5, bias_std=0.4),
     "gauss_net": GaussNet(2, 5, weight_std=0.9, bias_std=0.4, amplitude_std=0.8),
     "infinite_width": InfiniteWidth(SCALAR, BOX),
+    "kan": KAN(2, (5,), grid=4),
     "lattice_modes": LatticeModes(TORUS, mass=0.8),
     "linear_attention": LinearAttention(2, 1, 5),
     "matern_net": MaternNet(2, 5, mass=0.9, power=1.5, alpha=0.2, amplitude_law="rayleigh"),
