@@ -75,7 +75,7 @@ class Estimate:
 
 
 def gamma_method(samples: ArrayLike, window_parameter: float = 2.0) -> Estimate:
-    """Mean of `samples` (chain, draw, *obs) with its error; `window_parameter` is S, 1 to 2 as a rule; pyerrors takes 2 too.
+    """Mean of `samples` (chain, draw, *obs) with its error; `window_parameter` is S, 1 to 2 as a rule, 2 in pyerrors.
 
     An observable with a non-finite draw has the value NaN, one that never changes keeps its value and has no error.
     """

@@ -11,7 +11,8 @@ from nnft_mcmc.runs.store import RunDirectory
 
 EVERY = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"))
 # Those of the commands on training and expressivity have tests of their own.
-CONFIGS = [path for path in EVERY if not {"data", "training", "scaling", "expressivity"} & config.read_tables(path).keys()]
+OTHERS = {"data", "training", "scaling", "expressivity"}
+CONFIGS = [path for path in EVERY if not OTHERS & config.read_tables(path).keys()]
 SHORT = ["sampler.num_chains=2", "sampler.num_samples=300", "run.seed=3"]
 
 
