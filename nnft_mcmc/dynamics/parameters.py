@@ -16,7 +16,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures import MLP, Architecture, DeepEuclideanNet, OnLattice
+from nnft_mcmc.architectures import KAN, MLP, AdditiveKAN, Architecture, DeepEuclideanNet, OnLattice
 
 TRAINED = ("all", "readout")
 COORDINATES = ("parameters", "standardised")
@@ -26,8 +26,10 @@ def trained_blocks(architecture: Architecture, trained: str) -> tuple[str, ...]:
     """Names of the trained parameter arrays: all, or those of the last layer, in which phi is linear."""
     _checks.one_of("trained", trained, TRAINED)
     names = tuple(architecture.prior())
-    if trained == "all" or isinstance(architecture, OnLattice):
+    if trained == "all" or isinstance(architecture, (OnLattice, AdditiveKAN)):
         return names
+    if isinstance(architecture, KAN):
+        return f"base_{architecture.depth}", f"splines_{architecture.depth}"
     output_bias = [f"biases_{architecture.depth}"] if isinstance(architecture, (MLP, DeepEuclideanNet)) else []
     readout = tuple(name for name in names if name in ("amplitudes", *output_bias))
     if "amplitudes" not in readout:

@@ -10,6 +10,7 @@ from nnft_mcmc.architectures import KAN, AdditiveKAN
 from nnft_mcmc.architectures.kan import edges
 from nnft_mcmc.architectures.splines import basis, extended, product_expectation, uniform_knots
 from nnft_mcmc.dynamics.empirical_kernel import tangent_kernel
+from nnft_mcmc.dynamics.parameters import trained_blocks
 
 UNEVEN = np.array([-1.0, -0.6, -0.1, 0.3, 1.0])
 X = np.linspace(-1, 1, 101)
@@ -105,3 +106,12 @@ def test_knots_of_each_node():
     np.testing.assert_allclose(
         plain.infinite_width_kernel(x[0], x[1]), same.infinite_width_kernel(x[0], x[1]), atol=1e-14
     )
+
+
+def test_the_readout_is_what_the_field_is_linear_in():
+    net, x = KAN(2, (2,), grid=4), np.array([[0.1, 0.7], [-0.4, 0.2]])
+    assert trained_blocks(net, "readout") == ("base_2", "splines_2")
+    assert trained_blocks(AdditiveKAN(2), "readout") == ("base", "splines")
+    theta = net.sample_parameters(jax.random.key(0))
+    twice = {name: 2 * a if name.endswith("_2") else a for name, a in theta.items()}
+    np.testing.assert_allclose(net(twice, x), 2 * net(theta, x), rtol=1e-13)
