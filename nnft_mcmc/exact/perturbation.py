@@ -14,11 +14,18 @@ such as that of N neurons, has to first order, exactly in N,
     <phi_x^4>     = 3 G_xx^2 + k4(x,x,x,x) - c4_z [ <phi_x^4 phi_z^4> - <phi_x^4> <phi_z^4> ]
                                            - c2_z [ <phi_x^4 phi_z^2> - <phi_x^4> <phi_z^2> ],
 
-the free moments with joint cumulants of up to eight fields.
+the free moments with joint cumulants of up to eight fields. The second order of the mean of any product A of fields is
+the joint cumulant of the three composites A, S_z, S_w,
+
+    1/2 sum_zw [ <A S_z S_w> - <A> <S_z S_w> - <A S_z> <S_w> - <A S_w> <S_z> + 2 <A> <S_z> <S_w> ],
+
+which takes free moments of up to ten fields for A = phi_x phi_y and twelve for phi_x^4.
 """
 
+import functools
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,31 +66,69 @@ class GaussianSeries:
         return np.array([3 * g0**2, 6 * g0 * d1 + first, 3 * d1**2 + 6 * g0 * d2 + bubbles + legs])
 
 
-def joint_moment(cumulant: Callable[[int, int], Array], first: int, second: int) -> Array:
-    """<X^first Z^second> from the joint cumulants (i, j) of i fields X and j fields Z, of which the odd ones vanish.
-
-    The block of the first field takes i others of its kind and j of the other kind.
-    """
-    if first == second == 0:
-        return np.ones(())
-    a, b, of = (first, second, cumulant) if first else (second, first, lambda i, j: cumulant(j, i))
-    terms = (
-        math.comb(a - 1, i) * math.comb(b, j) * of(i + 1, j) * joint_moment(of, a - 1 - i, b - j)
-        for i in range(a)
-        for j in range(b + 1)
-        if (i + 1 + j) % 2 == 0
-    )
-    return np.asarray(sum(terms, start=np.zeros(())))
+# Powers of the fields at some points -> their joint moment, or joint cumulant; arrays over the points that broadcast.
+Powers = tuple[int, ...]
+Joint = Callable[[Powers], Array]
 
 
-def first_order_of_fourth_moment(cumulant: Callable[[int, int], Array], quadratic: Array, quartic: Array) -> float:
-    """The first order of <phi_x^4>, `cumulant(i, j)` the connected function of i fields at x and j at z, (V,)."""
+def moments_of_cumulants(cumulant: Joint) -> Joint:
+    """<X^a Z^b ..> from joint cumulants, of which the odd ones vanish: the sum over the block of the first field."""
+
+    @functools.cache
+    def moment(powers: Powers) -> Array:
+        if not any(powers):
+            return np.ones(())
+        terms = (c * cumulant(block) * moment(others) for c, block, others in _blocks_of_the_first(powers))
+        return np.asarray(sum(terms, start=np.zeros(())))
+
+    return moment
+
+
+def cumulants_of_moments(moment: Joint) -> Joint:
+    """The inverse of `moments_of_cumulants`."""
+
+    @functools.cache
+    def cumulant(powers: Powers) -> Array:
+        smaller = ((c, block, others) for c, block, others in _blocks_of_the_first(powers) if any(others))
+        return np.asarray(moment(powers) - sum(c * cumulant(block) * moment(others) for c, block, others in smaller))
+
+    return cumulant
+
+
+def _blocks_of_the_first(powers: Powers) -> Iterator[tuple[int, Powers, Powers]]:
+    """Blocks of even size that hold the first field, what remains, and in how many ways."""
+    kind = next(k for k, power in enumerate(powers) if power)
+    left = [power - (k == kind) for k, power in enumerate(powers)]
+    for more in itertools.product(*(range(n + 1) for n in left)):
+        if sum(more) % 2:
+            ways = math.prod(math.comb(n, k) for n, k in zip(left, more, strict=True))
+            block = tuple(k + (j == kind) for j, k in enumerate(more))
+            yield ways, block, tuple(n - k for n, k in zip(left, more, strict=True))
+
+
+def first_order_of_fourth_moment(cumulant: Joint, quadratic: Array, quartic: Array) -> float:
+    """The first order of <phi_x^4>, `cumulant((i, j))` the connected function of i fields at x and j at z, (V,)."""
+    moment = moments_of_cumulants(cumulant)
 
     def covariance(power: int) -> Array:
-        apart = joint_moment(cumulant, 4, 0) * joint_moment(cumulant, 0, power)
-        return joint_moment(cumulant, 4, power) - apart
+        return moment((4, power)) - moment((4, 0)) * moment((0, power))
 
     return float(-(covariance(4) @ quartic) - covariance(2) @ quadratic)
+
+
+def second_order(moment: Joint, powers: Powers, quadratic: Array, quartic: Array) -> Array:
+    """The second order of <A>, A the product with `powers`; moment((*powers, i, j)) has i fields at z and j at w.
+
+    Its arrays broadcast to (..., V, V), the sites z and w last; the result has what is before them.
+    """
+    nothing = (0,) * len(powers)
+    a, total = moment((*powers, 0, 0)), np.zeros(())
+    couplings = {2: quadratic, 4: quartic}
+    for (i, c_z), (j, c_w) in itertools.product(couplings.items(), repeat=2):
+        z, w, both = moment((*nothing, i, 0)), moment((*nothing, 0, j)), moment((*nothing, i, j))
+        apart = moment((*powers, i, 0)) * w + moment((*powers, 0, j)) * z + a * (both - 2 * z * w)
+        total = total + np.sum((moment((*powers, i, j)) - apart) * c_z[:, None] * c_w, axis=(-2, -1)) / 2
+    return total
 
 
 @dataclass(frozen=True)

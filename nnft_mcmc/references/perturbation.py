@@ -1,6 +1,7 @@
-"""The weak-coupling series of an ensemble as a reference: to second order for a Gaussian field, at N neurons to first.
+"""The weak-coupling series of an ensemble as a reference, to second order and exactly at its width.
 
-At finite width the second order is that of infinite width, so what is left out is O(coupling^2/N) and O(coupling^3).
+The second order at N neurons takes the moments of one neuron at three or four points. Where these are not known, or the
+lattice has too many pairs of sites, it is that of infinite width, and what is left out is O(coupling^2/N) too.
 """
 
 import functools
@@ -10,16 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures import ExactCorrelators, OnLattice
+from nnft_mcmc.architectures import ExactCorrelators, NeuronMoments, OnLattice
 from nnft_mcmc.ensemble import Ensemble
 from nnft_mcmc.estimators import pair_weights
 from nnft_mcmc.exact import ConnectedFunctions, GaussianSeries
-from nnft_mcmc.exact.perturbation import first_order_of_fourth_moment
+from nnft_mcmc.exact.perturbation import (
+    Joint,
+    Powers,
+    cumulants_of_moments,
+    first_order_of_fourth_moment,
+    moments_of_cumulants,
+    second_order,
+)
 from nnft_mcmc.references.exact import Reference
 
 FloatArray = NDArray[np.float64]
 
 MOST_SITES = 4096
+MOST_TRIPLES = 2**18  # of a point y and two sites, for the second order at finite width
 
 
 def perturbative_reference(ensemble: Ensemble) -> Reference:
@@ -44,15 +53,21 @@ def perturbative_reference(ensemble: Ensemble) -> Reference:
     if not gaussian:
         orders[1] = _on_line(ensemble, _first_order(ensemble, architecture, quadratic, quartic)[None])[0]
         fourth[:2] = _fourth_moment(ensemble, architecture, quadratic, quartic)
+    second = _second_order(ensemble, architecture, quadratic, quartic)
+    if second is not None:
+        orders[2], fourth[2] = _on_line(ensemble, second[0][None])[0], second[1]
     values = {"phi2_mid": orders[:, 0].sum(), "phi4_mid": fourth.sum(), "two_point": orders.sum(axis=0)}
     share = [float(100 * order / orders[0, 0]) for order in orders[:, 0]]
-    width = "" if gaussian else f", the first at width {getattr(architecture, 'width', 0)} and the second at infinite"
+    exact = gaussian or second is not None
+    width = "" if gaussian else f" at width {getattr(architecture, 'width', 0)}"
+    if not exact:
+        width = f", the first{width} and the second at infinite"
     return Reference(
         description=f"weak-coupling perturbation theory to second order{width}",
         values={name: np.asarray(value) for name, value in values.items()},
         remains=(
             f"The series is cut off: its orders are {share[1]:+.2f}% and {share[2]:+.2f}% of the free <phi^2>, and the"
-            f" third is left out{'' if gaussian else ', as are terms of second order in the coupling over the width'}."
+            f" third is left out{'' if exact else ', as are terms of second order in the coupling over the width'}."
         ),
     )
 
@@ -111,8 +126,38 @@ def _fourth_moment(
     z, x = lattice.sites.reshape(-1, lattice.dim)[inserted], lattice.sites[lattice.centre]
 
     @functools.cache
-    def cumulant(at_x: int, at_z: int) -> FloatArray:
+    def cumulant(powers: Powers) -> FloatArray:
+        at_x, at_z = powers
         return architecture.n_point_connected(*[x] * at_x, *[z] * at_z)
 
-    free = 3 * cumulant(2, 0) ** 2 + cumulant(4, 0)
+    free = 3 * cumulant((2, 0)) ** 2 + cumulant((4, 0))
     return float(free), first_order_of_fourth_moment(cumulant, quadratic[inserted], quartic[inserted])
+
+
+def _second_order(
+    ensemble: Ensemble, architecture: ExactCorrelators, quadratic: FloatArray, quartic: FloatArray
+) -> tuple[FloatArray, float] | None:
+    """The second order of <phi(c) phi(y)>, as `_first_order`, and of <phi(c)^4>, exactly in N; None where unknown."""
+    inserted = (quadratic != 0) | (quartic != 0)
+    lattice = ensemble.lattice
+    if not isinstance(architecture, NeuronMoments) or lattice.shape[0] * inserted.sum() ** 2 > MOST_TRIPLES:
+        return None
+    couplings = quadratic[inserted], quartic[inserted]
+    w, x = lattice.sites.reshape(-1, lattice.dim)[inserted], lattice.sites[lattice.centre]
+    line: tuple[Any, ...] = (slice(None), *lattice.centre[1:])
+    y, z = lattice.sites[line][:, None, None], w[:, None]
+    result = np.zeros(lattice.shape)
+    result[line] = second_order(_moments(architecture, (x, y, z, w)), (1, 1), *couplings)
+    return result.ravel(), float(second_order(_moments(architecture, (x, z, w)), (4,), *couplings))
+
+
+def _moments(architecture: NeuronMoments, at: tuple[FloatArray, ...]) -> Joint:
+    """Joint moments of the field at points that broadcast, from those of one neuron."""
+
+    @functools.cache
+    def of_neuron(powers: Powers) -> FloatArray:
+        fields = [point for point, power in zip(at, powers, strict=True) for _ in range(power)]
+        return architecture.neuron_moment(*np.broadcast_arrays(*fields))
+
+    of_psi = cumulants_of_moments(of_neuron)
+    return moments_of_cumulants(lambda powers: architecture.width ** (1 - sum(powers) / 2) * of_psi(powers))

@@ -17,6 +17,7 @@ from nnft_mcmc import (
     PhiPower,
     ScalarNet,
     SiteField,
+    StratifiedNet,
     TorusTheory,
     exact_reference,
 )
@@ -182,24 +183,65 @@ def test_what_is_refused():
 def test_remaining_differences_are_said():
     lattice = Lattice((3,), 1.0)
     found = perturbative_reference(Ensemble(CosNet(1, 7), lattice, PhiPower(4, 0.01)))
-    assert "first at width 7 and the second at infinite" in found.description
-    assert "the third is left out, as are terms of second order in the coupling over the width" in found.remains
+    assert "to second order at width 7" in found.description
+    assert "the third is left out." in found.remains
     assert found.values.keys() == {"phi2_mid", "phi4_mid", "two_point"}
 
 
+def test_where_the_second_order_is_that_of_infinite_width():
+    """Networks whose neurons are not of one law, and lattices with too many pairs of sites."""
+    lattice = Lattice((3,), 1.0)
+    net = StratifiedNet(ScalarNet(1, 7, 1.0, math.inf))
+    found = perturbative_reference(Ensemble(net, lattice, PhiPower(4, 0.01)))
+    assert "first at width 7 and the second at infinite" in found.description
+    assert "the third is left out, as are terms of second order in the coupling over the width" in found.remains
+    large = Lattice((65,), 0.1)
+    found = perturbative_reference(Ensemble(CosNet(1, 7), large, PhiPower(4, 0.01)))
+    assert "the second at infinite" in found.description
+
+
+def by_order(ensemble_at, step=1e-4):
+    """First and second order of a reference, (2, numbers): a polynomial of second degree through three couplings."""
+    rows = []
+    for k in (1, 2, 3):
+        values = perturbative_reference(ensemble_at(k * step)).values
+        rows.append([values["phi2_mid"], values["phi4_mid"], *values["two_point"]])
+    return np.polynomial.polynomial.polyfit(step * np.arange(1, 4), np.array(rows), 2)[1:]
+
+
+def test_second_order_of_many_neurons_is_that_of_the_gaussian_field():
+    """Up to 1/N; at N = 10 it is another, by more than a tenth."""
+    lattice = Lattice((4,), 0.7)
+
+    def orders(net):
+        return by_order(lambda coupling: Ensemble(net, lattice, PhiPower(4, coupling) + PhiPower(2, coupling / 3)))[1]
+
+    limit = orders(InfiniteWidth(CosNet(1, 1), lattice))
+    np.testing.assert_allclose(orders(CosNet(1, 10**9)), limit, rtol=1e-5)
+    assert (np.abs(orders(CosNet(1, 10)) / limit - 1) > 0.1).all()
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_second_order_at_one_site(width):
+    """From the moments of a sum of independent a cos b, neuron by neuron."""
+    lattice = Lattice((1,), 0.5)
+    orders = np.arange(13)
+    normal = np.array([0 if n % 2 else np.prod(np.arange(n - 1, 0, -2.0)) for n in orders])
+    waves = np.mean(np.cos(2 * np.pi * np.arange(64) / 64)[:, None] ** orders, axis=0)
+    neuron = normal * waves / width ** (orders / 2)
+    m = np.eye(13)[0]
+    for _ in range(width):
+        m = np.array([sum(math.comb(n, k) * m[k] * neuron[n - k] for k in range(n + 1)) for n in orders])
+    found = by_order(lambda coupling: Ensemble(CosNet(1, width), lattice, PhiPower(4, coupling)))
+    s4, s8, weight = m[4], m[8], 0.5
+    expected = [weight**2 / 2 * (m[n + 8] - m[n] * s8 - 2 * s4 * m[n + 4] + 2 * m[n] * s4**2) for n in (2, 4)]
+    np.testing.assert_allclose(found[1, :2], expected, rtol=1e-5)
+
+
 def test_one_neuron_with_an_interaction():
-    """Slopes of <phi^2> and <phi^4> at coupling 0 from the interacting network, integrated over its parameters."""
-    lattice, net, step = Lattice((3,), 1.0), CosNet(1, 1), 1e-4
-
-    def exact(coupling):
-        return tiny_theories.cos_net(coupling, 1).moments
-
-    def series(coupling):
-        values = perturbative_reference(Ensemble(net, lattice, PhiPower(4, coupling))).values
-        return np.array([values["phi2_mid"], values["phi4_mid"]])
-
-    values = np.array([exact(k * step) for k in range(4)])
-    slope = np.array([-11, 18, -9, 2]) / 6 @ values / step
-    zero, half, whole = series(1e-12), series(step / 2), series(step)
-    np.testing.assert_allclose(zero, values[0], rtol=1e-9)
-    np.testing.assert_allclose((4 * half - whole - 3 * zero) / step, slope, rtol=2e-5)
+    """Slopes and half curvatures of <phi^2> and <phi^4> at coupling 0, integrated over the network's parameters."""
+    lattice = Lattice((3,), 1.0)
+    found = by_order(lambda coupling: Ensemble(CosNet(1, 1), lattice, PhiPower(4, coupling)))[:, :2]
+    slope, half_curvature = derivatives(lambda coupling: tiny_theories.cos_net(coupling, 1).moments, 1e-4)[1:]
+    np.testing.assert_allclose(found[0], slope, rtol=2e-5)
+    np.testing.assert_allclose(found[1], half_curvature, rtol=1e-3)
