@@ -1,14 +1,15 @@
 r"""Error against width, for a network and a method.
 
     random_features    a draw of the architecture, the output weights by least squares
-    training           Adam on all parameters from a draw, then the output weights by least squares
+    training           all parameters trained from a draw (`features`), then the output weights by least squares
     construction       `bumps` in one dimension, `ridges` in more: an error below a guaranteed bound
     fourier_sampling   neurons drawn from the target's own spectrum: a mean square error known exactly
 
 The first two are repeated over independent draws. Errors of a curve are geometric means over draws, with the standard
 error of log2 of them; the rate is the exponent s of N^s that `statistics.exponents` fits to these, or the reason why
-none fits. A construction has no draws: its rate is that of a straight line in the logarithms, with the error that the
-scatter about it gives. Fourier sampling is fitted in the root of the mean of squares, which is what is known.
+none fits. A construction has no draws, nor has a network that is linear in all its parameters: their rate is that of a
+straight line in the logarithms, with the error that the scatter about it gives. Fourier sampling is fitted in the root
+of the mean of squares, which is what is known.
 """
 
 from collections.abc import Callable
@@ -21,13 +22,10 @@ from numpy.typing import NDArray
 
 from nnft_mcmc import _checks
 from nnft_mcmc.architectures import Architecture
-from nnft_mcmc.dynamics.data import Data
-from nnft_mcmc.dynamics.optimizers import Adam
-from nnft_mcmc.dynamics.task import Nonlinear
-from nnft_mcmc.dynamics.training import Training, train
 from nnft_mcmc.expressivity import fourier_sampling
 from nnft_mcmc.expressivity.approximation import Approximation, evaluate
 from nnft_mcmc.expressivity.bumps import bumps
+from nnft_mcmc.expressivity.features import Method, is_linear
 from nnft_mcmc.expressivity.least_squares import Fit, least_squares
 from nnft_mcmc.expressivity.problem import Errors, Problem
 from nnft_mcmc.expressivity.ridges import degree_of_width, ridges
@@ -73,12 +71,16 @@ class Rate:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Points of increasing width; `floor` is what the L2 error cannot fall below, 0 where nothing is known."""
+    """Points of increasing width; `floor` is what the L2 error cannot fall below, 0 where nothing is known.
+
+    random: whether draws differ; a construction and a linear network have one best.
+    """
 
     label: str
     method: str
     points: tuple[Point, ...]
     floor: float = 0.0
+    random: bool = True
 
     def summary(self, norm: str) -> tuple[FloatArray, FloatArray]:
         """Typical error at each width and its standard error, NaN for a single draw; norm is rms or sup."""
@@ -97,10 +99,10 @@ class Curve:
         values, errors = self.summary(norm)
         if not (values > 0).all():
             return Rate(np.nan, np.nan, "an error is zero.")
-        if self.method == "construction":
-            return _straight(np.log2(widths), np.log2(values))
         if self.floor > 0:
             return Rate(np.nan, np.nan, f"the error does not fall below the floor, {self.floor:.6g} in L2.")
+        if not self.random:
+            return _straight(np.log2(widths), np.log2(values))
         if (errors < ROUNDING * values).any():
             return Rate(np.nan, np.nan, "draws differ by rounding only: the network has one best approximation.")
         try:
@@ -129,32 +131,16 @@ def count_parameters(network: Architecture) -> int:
     return sum(int(np.prod(shape)) for shape in shapes)
 
 
-def random_features(network: Architecture, problem: Problem, key: Array, num_draws: int) -> Point:
-    """Draws with the best output weights."""
-    keys = jax.random.split(key, num_draws)
-    thetas = [network.sample_parameters(k) for k in keys]
-    fits = [least_squares(network, theta, problem.fit, problem.fit_values) for theta in thetas]
-    return _of_fits(network, problem, fits)
-
-
-def training(
-    network: Architecture, problem: Problem, key: Array, num_draws: int, steps: int, learning_rate: float
+def of_features(
+    method: Method, network: Architecture, width: int, problem: Problem, key: Array, num_draws: int
 ) -> Point:
-    """Draws after `steps` steps of Adam, with the best output weights of the features they then have."""
-    data = Data(problem.fit.points, problem.fit_values)
-    plan = Training(
-        Nonlinear(network),
-        data,
-        Adam(learning_rate),
-        np.array([steps]),
-        problem.fit.points[:1],
-        num_draws,
-        keep_parameters=True,
-    )
-    found = train(plan, key).parameters
-    thetas = [{name: jax.numpy.asarray(values[i, -1]) for name, values in found.items()} for i in range(num_draws)]
-    fits = [least_squares(network, theta, problem.fit, problem.fit_values) for theta in thetas]
-    return _of_fits(network, problem, fits)
+    """Features that `method` finds, with the best output weights; one draw of a network that is linear."""
+    found = method(network, problem, key, 1 if is_linear(network) else num_draws)
+    fits = [least_squares(of.network, of.theta, problem.fit, problem.fit_values) for of in found]
+    errors = [
+        problem.errors(evaluate(of.network, fit.theta, problem.looked_at)) for of, fit in zip(found, fits, strict=True)
+    ]
+    return _point(width, count_parameters(network), errors, fits)
 
 
 def construction(target: Target, problem: Problem, width: int) -> Point:
@@ -179,11 +165,6 @@ def fourier_draws(target: Target, problem: Problem, width: int, key: Array, num_
     errors = [problem.errors(evaluate(network, theta, problem.looked_at)) for network, theta in drawn]
     predicted = fourier_sampling.rms_error(spectrum, target.lower, target.upper, width)
     return _point(width, count_parameters(drawn[0][0]), errors, predicted=predicted)
-
-
-def _of_fits(network: Architecture, problem: Problem, fits: list[Fit]) -> Point:
-    errors = [problem.errors(evaluate(network, fit.theta, problem.looked_at)) for fit in fits]
-    return _point(len(fits[0].theta["amplitudes"]), count_parameters(network), errors, fits)
 
 
 def _of_construction(built: Approximation, problem: Problem) -> Point:

@@ -1,6 +1,7 @@
 r"""How far a function is from what an architecture can represent, whatever its width; norms are root mean squares.
 
-**Additive functions** g_1(x_1) + .. + g_d(x_d), all that `AdditiveNet` can be. The nearest to f in L2 of a box is
+**Additive functions** g_1(x_1) + .. + g_d(x_d), all that `AdditiveNet` and `AdditiveKAN` can be. The
+nearest to f in L2 of a box is
 
     f_0 + sum_j (f_j - f_0),    f_0 = <f>,  f_j(x_j) = <f | x_j>    (means over the box, over the other coordinates),
 
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures import MLP, AdditiveNet, Architecture, DenseNet
+from nnft_mcmc.architectures import MLP, AdditiveKAN, AdditiveNet, Architecture, DenseNet
 from nnft_mcmc.architectures.activations import Activation, Identity, Square
 from nnft_mcmc.expressivity.approximation import Function, samples
 from nnft_mcmc.expressivity.nodes import gauss_legendre, grid
@@ -90,7 +91,7 @@ def _degree(sigma: Activation) -> int | None:
 
 def floor_of(network: Architecture, f: Function, lower: Sequence[float], upper: Sequence[float]) -> float:
     """What the L2 error of `network` cannot fall below at any width; 0 where nothing is known."""
-    additive = isinstance(network, AdditiveNet) and network.dim > 1
+    additive = isinstance(network, (AdditiveNet, AdditiveKAN)) and network.dim > 1
     degree = polynomial_degree(network)
     return max(
         additive_floor(f, lower, upper) if additive else 0.0,

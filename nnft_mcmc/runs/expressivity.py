@@ -2,7 +2,7 @@
 
     [target]                       name and, if you like, the box lower, upper; or file = samples (.npz, .csv)
     [expressivity]                 widths, methods, num_draws, num_points, steps, learning_rate
-    [[approximant]]                an architecture without dim and width; `label` names its curve
+    [[approximant]]                an architecture without dim and width (`approximants`); `label` names its curve
     [run]                          seed
 
 The methods are those of `expressivity.curves`. What theorems say is checked: a construction keeps below its bound, a
@@ -18,14 +18,15 @@ import jax
 import numpy as np
 
 from nnft_mcmc import _checks
-from nnft_mcmc.architectures import Architecture
 from nnft_mcmc.dynamics.data import as_points
 from nnft_mcmc.expressivity import curves
 from nnft_mcmc.expressivity.curves import METHODS, OF_ARCHITECTURES, Curve, Point
+from nnft_mcmc.expressivity.features import Method, drawn, is_linear, num_output_weights, trained
 from nnft_mcmc.expressivity.floors import floor_of
 from nnft_mcmc.expressivity.problem import Problem, of_samples, of_target
 from nnft_mcmc.expressivity.targets import target
-from nnft_mcmc.runs.config import build, build_architecture, known_keys, override, read_tables, section_of
+from nnft_mcmc.runs.approximants import Approximant, approximant
+from nnft_mcmc.runs.config import build, known_keys, override, read_tables, section_of
 from nnft_mcmc.runs.dynamics_config import Seed
 
 SECTIONS = ("target", "expressivity", "approximant", "run")
@@ -70,14 +71,6 @@ class ExpressivitySettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Approximant:
-    """A family of networks: its label and the network of each width."""
-
-    label: str
-    networks: Mapping[int, Architecture]
-
-
-@dataclass(frozen=True, eq=False)
 class Plan:
     """What a configuration asks for."""
 
@@ -110,21 +103,28 @@ def resolve(tables: Mapping[str, Any], folder: Path = Path()) -> Plan:
     problem = _problem(of, settings, folder, run.seed)
     given = tables.get("approximant", [])
     listed = given if isinstance(given, list) else [given]
-    approximants = tuple(_approximant(table, problem.dim, settings.widths) for table in listed)
+    approximants = tuple(approximant(table, problem, settings.widths) for table in listed)
     wanted = [method for method in settings.methods if method in OF_ARCHITECTURES]
     if wanted and not approximants:
         raise _checks.InputError(f"expressivity.methods has {wanted[0]}; add an [[approximant]], such as dense_net.")
-    labels = [approximant.label for approximant in approximants]
+    labels = [family.label for family in approximants]
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:
         raise _checks.InputError(f"two [[approximant]] are called {twice[0]!r}; give each a `label` of its own.")
     _check_of_target(problem, settings)
-    if wanted and 2 * settings.widths[-1] > len(problem.fit_values):
-        raise _checks.InputError(
-            f"the largest width is {settings.widths[-1]} and there are {len(problem.fit_values)} points to fit; give"
-            " twice as many points as neurons at least (expressivity.num_points)."
-        )
+    if wanted:
+        _check_points(problem, approximants)
     return Plan(problem, settings, approximants, run.seed)
+
+
+def _check_points(problem: Problem, approximants: Iterable[Approximant]) -> None:
+    for family in approximants:
+        width, number = max((width, num_output_weights(network)) for width, network in family.networks.items())
+        if 2 * number > len(problem.fit_values):
+            raise _checks.InputError(
+                f"{family.label} of width {width} has {number} output weights and there are {len(problem.fit_values)}"
+                " points to fit; give twice as many points as output weights at least (expressivity.num_points)."
+            )
 
 
 def _check_of_target(problem: Problem, settings: ExpressivitySettings) -> None:
@@ -170,24 +170,6 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         ) from None
 
 
-def _approximant(table: Any, dim: int, widths: Iterable[int]) -> Approximant:
-    if not isinstance(table, Mapping):
-        raise _checks.InputError(f"[[approximant]] is {table!r}; it must be a table with the name of an architecture.")
-    for key in ("dim", "width"):
-        if key in table:
-            raise _checks.InputError(
-                f"[[approximant]] has {key}; leave it out, the dimension is that of [target] and the widths those of"
-                " [expressivity]."
-            )
-    own = {key: value for key, value in table.items() if key != "label"}
-
-    def at(width: int) -> Architecture:
-        network, _ = build_architecture("approximant", {**own, "dim": dim, "width": width}, None)
-        return network
-
-    return Approximant(str(table.get("label", own.get("name"))), {width: at(width) for width in widths})
-
-
 def study(plan: Plan, progress: Callable[[str], object] = lambda text: None) -> Study:
     """All curves of a plan; `progress` is told what is done next."""
     found = tuple(_curves(plan, progress))
@@ -199,34 +181,30 @@ def _curves(plan: Plan, progress: Callable[[str], object]) -> Iterator[Curve]:
     number = 0
     for method in settings.methods:
         if method in OF_ARCHITECTURES:
-            for approximant in plan.approximants:
-                yield _of_approximant(plan, approximant, method, number, progress)
+            for family in plan.approximants:
+                yield _of_approximant(plan, family, method, number, progress)
                 number += 1
             continue
         progress(method)
-        yield Curve(problem.name, method, _of_target(plan, method, number))
+        points = _of_target(plan, method, number)
+        yield Curve(problem.name, method, points, random=method != "construction")
         number += 1
 
 
 def _of_approximant(
-    plan: Plan, approximant: Approximant, method: str, number: int, progress: Callable[[str], object]
+    plan: Plan, family: Approximant, method: str, number: int, progress: Callable[[str], object]
 ) -> Curve:
     problem, settings = plan.problem, plan.settings
+    features: Method = trained(settings.steps, settings.learning_rate) if method == "training" else drawn
     points = []
-    for width, network in approximant.networks.items():
-        progress(f"{approximant.label}, {method}, width {width}")
+    for width, network in family.networks.items():
+        progress(f"{family.label}, {method}, width {width}")
         key = _key(plan.seed, number, width)
-        if method == "training":
-            of_width = curves.training(
-                network, problem, key, settings.num_draws, settings.steps, settings.learning_rate
-            )
-        else:
-            of_width = curves.random_features(network, problem, key, settings.num_draws)
-        points.append(of_width)
-    network = next(iter(approximant.networks.values()))
+        points.append(curves.of_features(features, network, width, problem, key, settings.num_draws))
+    network = next(iter(family.networks.values()))
     of = problem.target
     floor = 0.0 if of is None else floor_of(network, of.f, of.lower, of.upper)
-    return Curve(approximant.label, method, tuple(points), floor)
+    return Curve(family.label, method, tuple(points), floor, random=not is_linear(network))
 
 
 def _of_target(plan: Plan, method: str, number: int) -> tuple[Point, ...]:

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from nnft_mcmc import MLP, AdditiveNet, DenseNet, InputError, ScalarNet
+from nnft_mcmc.architectures import AdditiveKAN
 from nnft_mcmc.expressivity import fourier_sampling
 from nnft_mcmc.expressivity.approximation import evaluate
-from nnft_mcmc.expressivity.curves import Curve, count_parameters, fourier_draws, random_features
+from nnft_mcmc.expressivity.curves import Curve, count_parameters, fourier_draws, of_features
+from nnft_mcmc.expressivity.features import drawn, ladder, num_output_weights
 from nnft_mcmc.expressivity.floors import additive_floor, additive_sup_floor, floor_of, polynomial_floor
 from nnft_mcmc.expressivity.least_squares import least_squares
 from nnft_mcmc.expressivity.nodes import gauss_legendre, grid
@@ -54,6 +56,16 @@ def test_additive_networks_stall_at_the_interaction():
     assert errors[0] > 1.05 * floor
     np.testing.assert_allclose(errors[1:], floor, rtol=1e-8)
     assert fitted(DenseNet(2, 200, "tanh", 12.0, 6.0), of).rms < 1e-8 * floor  # control: the sum inside
+
+
+def test_additive_splines_stall_at_the_interaction():
+    """As many splines of degree 1 as span all additive functions on the nodes; the rank has one constant, not two."""
+    of = target("exp_sin")
+    found = fitted(AdditiveKAN(2, 60, 1), of)
+    np.testing.assert_allclose(found.rms, additive_floor(of.f, of.lower, of.upper, ORDER), rtol=1e-8)
+    assert found.rank == 2 * ORDER - 1
+    assert floor_of(AdditiveKAN(2), of.f, of.lower, of.upper) == additive_floor(of.f, of.lower, of.upper)
+    assert floor_of(AdditiveKAN(1), lambda x: x[:, 0], [0.0], [1.0]) == 0.0
 
 
 def test_additive_networks_in_the_sup_norm():
@@ -189,10 +201,15 @@ def test_least_squares_against_the_normal_equations():
     np.testing.assert_allclose(found.condition, np.linalg.cond(np.sqrt(nodes.weights)[:, None] * h), rtol=1e-9)
 
 
+def test_output_weights_and_grids_of_a_fit():
+    assert [num_output_weights(net) for net in (AdditiveKAN(2, 4), MLP(1, 5, 2, bias_std=1.0))] == [16, 6]
+    assert [ladder(grid) for grid in (2, 3, 5, 6, 20)] == [(2, 2), (3, 3), (5, 5), (3, 3, 6), (5, 5, 10, 20)]
+
+
 def test_more_neurons_are_better():
     of = target("runge")
     problem = of_target(of, 200)
-    rms = [random_features(DenseNet(1, n, "tanh", 5.0, 5.0), problem, KEY, 3).rms.max() for n in (4, 40)]
+    rms = [of_features(drawn, DenseNet(1, n, "tanh", 5.0, 5.0), n, problem, KEY, 3).rms.max() for n in (4, 40)]
     assert rms[1] < 0.1 * rms[0]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tomli_w
 
+from nnft_mcmc.architectures import KAN, AdditiveKAN
 from nnft_mcmc.expressivity.floors import additive_floor
 from nnft_mcmc.expressivity.targets import target
 from nnft_mcmc.runs import expressivity
@@ -81,6 +82,44 @@ def test_training_beats_the_draw_it_starts_from(config):
     assert "the exponent needs 4" in found["curves"][0]["rates"]["rms"]["reason"]
 
 
+def test_the_width_of_kolmogorov_arnold_networks(tmp_path):
+    """Nodes of one hidden layer, or intervals where the layers are given; on a box that holds [-1, 2] x [0, 5]."""
+    tables = {
+        "target": {"name": "product", "lower": [-1.0, 0.0], "upper": [2.0, 5.0]},
+        "expressivity": {"widths": [2, 6]},
+        "approximant": [
+            {"name": "kan", "grid": 4, "label": "nodes"},
+            {"name": "kan", "widths": [3, 2], "label": "intervals"},
+            {"name": "additive_kan", "degree": 1, "lower": -3.0},
+        ],
+    }
+    nodes, intervals, additive = (family.networks for family in expressivity.resolve(tables).approximants)
+    assert nodes == {n: KAN(2, (n,), 4, lower=-1.0, upper=5.0) for n in (2, 6)}
+    assert intervals == {n: KAN(2, (3, 2), n, lower=-1.0, upper=5.0) for n in (2, 6)}
+    assert additive == {n: AdditiveKAN(2, n, 1, lower=-3.0, upper=5.0) for n in (2, 6)}
+
+
+def test_kolmogorov_arnold_networks(config):
+    """Of sin on [-pi, pi]: splines of the fourth order on N intervals; training improves a chain of two edges."""
+    methods = {"widths": [4, 8, 16], "num_draws": 2, "num_points": 128, "steps": 30}
+    both = {**methods, "methods": ["random_features", "training"]}
+    chain = {"name": "kan", "widths": [1]}
+    path = config(target={"name": "sin"}, expressivity=both, approximant=[{"name": "additive_kan"}])
+    code, found = answer("expressivity", path)
+    assert code == 0
+    drawn, trained = found["curves"]
+    assert drawn["points"] == trained["points"]  # linear: neither draws nor training matter
+    assert [point["num_parameters"] for point in drawn["points"]] == [8, 12, 20]
+    logs = np.log([[point["width"], point["rms"]["value"]] for point in drawn["points"]])
+    np.testing.assert_allclose(drawn["rates"]["rms"]["value"], np.polyfit(*logs.T, 1)[0], rtol=1e-9)
+    assert drawn["rates"]["rms"]["value"] < -3.5
+    path = config(target={"name": "sin"}, expressivity={**both, "widths": [4], "num_draws": 1}, approximant=[chain])
+    _, found = answer("expressivity", path)
+    drawn, trained = (curve["points"][0] for curve in found["curves"])
+    assert drawn["num_parameters"] == 16 == trained["num_parameters"]
+    assert trained["rms"]["value"] < 0.1 * drawn["rms"]["value"]
+
+
 def test_a_violated_theorem_is_exit_code_1(config, monkeypatch):
     """Control: with floors three times too high every network of the additive kind is below its own."""
     monkeypatch.setattr(expressivity, "floor_of", lambda network, f, lower, upper: 1.0)
@@ -125,6 +164,9 @@ def test_shipped_configurations_are_read(path):
         ({"expressivity": {"widths": [4], "methods": ["construction"]}}, "takes 155 neurons"),
         ({"approximant": None}, "add an [[approximant]]"),
         ({"approximant": [{**DENSE, "width": 4}]}, "[[approximant]] has width"),
+        ({"approximant": [{"name": "kan", "widths": [2], "grid": 3}]}, "leave one of them out"),
+        ({"approximant": [{"name": "kan", "dim": 2}]}, "[[approximant]] has dim"),
+        ({"approximant": [{"name": "kan"}], "expressivity": {"widths": [200]}}, "has 1800 output weights"),
         ({"approximant": [{**DENSE, "activation": "tan"}]}, "Did you mean 'tanh'"),
         ({"approximant": [DENSE, DENSE]}, "give each a `label`"),
         ({"target": {"name": "product", "lower": [0.0], "upper": [1.0]}}, "1 dimensions and product takes 2"),
