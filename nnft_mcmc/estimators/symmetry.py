@@ -46,7 +46,7 @@ from nnft_mcmc.architectures.vector import VectorArchitecture
 from nnft_mcmc.estimators._draws import checked_points, fields_in_batches
 from nnft_mcmc.estimators.field_observables import FieldObservable, default_correlators
 from nnft_mcmc.estimators.group_actions import GroupElement, check_element
-from nnft_mcmc.statistics import hotelling
+from nnft_mcmc.statistics import hotelling, hotelling_of_independent
 
 FloatArray = NDArray[np.float64]
 
@@ -200,7 +200,8 @@ def _tested(chains: Sequence[_Means], element: GroupElement, false_alarm: float,
     detectable = np.full(samples.shape[2], np.nan)
     chi2, dof, p_value = 0.0, 0, 1.0
     if moving.any():
-        result = hotelling(samples[..., moving], np.zeros(int(moving.sum())))
+        tested, zero = samples[..., moving], np.zeros(int(moving.sum()))
+        result = hotelling_of_independent(tested[0], zero) if independent else hotelling(tested, zero)
         chi2, dof, p_value = result.chi2, result.dof, result.p_value
         covariance = _covariance(samples[..., moving], 1 if independent else result.block_length)
         rms = np.sqrt(np.mean([means.square for means in chains], axis=0))
