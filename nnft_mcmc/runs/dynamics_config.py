@@ -23,10 +23,10 @@ from nnft_mcmc.dynamics.optimizers import REGISTRY, Optimizer, checked_times
 from nnft_mcmc.dynamics.parameters import COORDINATES, TRAINED
 from nnft_mcmc.lattice import Lattice
 from nnft_mcmc.runs.config import build, build_architecture, known_keys, override, read_tables, section_of
+from nnft_mcmc.runs.samples import read_samples
 
 SECTIONS = ("architecture", "lattice", "data", "training", "scaling", "run")
 STORABLE = ("parameters",)
-FORMATS = (".npz", ".csv")
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _data(settings: DataSettings, lattice: Lattice | None, folder: Path) -> Data
             f"[data] has {' and '.join(sources) or 'none of them'}; give one of inputs (with targets), file, function."
         )
     if settings.file is not None:
-        inputs, targets, test = _read(folder / settings.file)
+        inputs, targets, test = read_samples("data.file", folder / settings.file)
     elif settings.function is not None:
         inputs = _places("data.num_points", settings.num_points, settings.interval, lattice)
         targets, test = targets_of(settings.function, settings.wavenumber, inputs), None
@@ -192,23 +192,3 @@ def _interval(name: str, number: int, interval: Any, dim: int) -> np.ndarray:
             f"{name} spreads points over an interval [from, to], which needs dim = 1 and from < to; list them instead."
         )
     return np.linspace(low, high, _checks.integer(name, number, minimum=1))[:, None]
-
-
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """inputs, targets and test_inputs of an .npz, or of a .csv whose last column holds the targets."""
-    _checks.one_of("the ending of data.file", path.suffix, FORMATS)
-    try:
-        if path.suffix == ".csv":
-            table = np.loadtxt(path, delimiter=",", ndmin=2)
-            return table[:, :-1], table[:, -1], None
-        with np.load(path) as arrays:
-            return arrays["inputs"], arrays["targets"], arrays.get("test_inputs")
-    except OSError as error:
-        raise _checks.InputError(
-            f"cannot read data.file {path}: {error.strerror or error}; give a readable file."
-        ) from None
-    except (KeyError, ValueError) as error:
-        raise _checks.InputError(
-            f"data.file {path} does not hold what it should ({' '.join(str(error).split())}); an .npz holds inputs and"
-            " targets, and test_inputs if you like, a .csv numbers with commas, the target last."
-        ) from None

@@ -28,9 +28,9 @@ from nnft_mcmc.expressivity.targets import target
 from nnft_mcmc.runs.approximants import Approximant, approximant
 from nnft_mcmc.runs.config import build, known_keys, override, read_tables, section_of
 from nnft_mcmc.runs.dynamics_config import Seed
+from nnft_mcmc.runs.samples import read_samples
 
 SECTIONS = ("target", "expressivity", "approximant", "run")
-FORMATS = (".npz", ".csv")
 # Relative, of a measured error against its floor: the check nodes are not those of the floor.
 SLACK = 1e-6
 
@@ -144,30 +144,11 @@ def _problem(of: TargetSettings, settings: ExpressivitySettings, folder: Path, s
     if of.lower is not None or of.upper is not None or settings.num_points is not None:
         raise _checks.InputError("target.file has its own points; leave out lower, upper and expressivity.num_points.")
     path = folder / str(of.file)
-    points, values = _read(path)
+    inputs, targets, _ = read_samples("target.file", path)
+    points, values = as_points("target.file", inputs), np.asarray(targets, dtype=np.float64)
     if values.shape != points.shape[:1] or not np.isfinite(values).all():
         raise _checks.InputError(f"target.file {path} must hold one finite target for each of its points.")
     return of_samples(path.name, points, values, seed)
-
-
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Points (n, dim) and values (n,) of an .npz (inputs, targets), or of a .csv whose last column is the value."""
-    _checks.one_of("the ending of target.file", path.suffix, FORMATS)
-    try:
-        if path.suffix == ".csv":
-            table = np.loadtxt(path, delimiter=",", ndmin=2)
-            return as_points("target.file", table[:, :-1]), table[:, -1]
-        with np.load(path) as arrays:
-            return as_points("inputs", arrays["inputs"]), np.asarray(arrays["targets"], dtype=np.float64)
-    except OSError as error:
-        raise _checks.InputError(
-            f"cannot read target.file {path}: {error.strerror or error}; give a readable file."
-        ) from None
-    except (KeyError, ValueError) as error:
-        raise _checks.InputError(
-            f"target.file {path} does not hold what it should ({' '.join(str(error).split())}); an .npz holds inputs"
-            " and targets, a .csv numbers with commas, the target last."
-        ) from None
 
 
 def study(plan: Plan, progress: Callable[[str], object] = lambda text: None) -> Study:
